@@ -1,0 +1,3 @@
+"""libferry: call native libraries across the boundaries that stop them."""
+
+__version__ = "0.1.0"

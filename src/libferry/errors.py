@@ -1,0 +1,122 @@
+"""Everything libferry raises.
+
+An error answers three questions, in this order: what was tried, what happened,
+and what to do next. The first two are the message; the last is ``hint``, kept
+apart so that a program can show it in its own place. A traceback shows it too,
+as an exception note.
+
+``FerryError`` is the base of them all and is never raised itself. Where Python
+has a built-in exception with the same meaning, ours derives from both, so that
+``except FileNotFoundError`` or ``hasattr`` work as a reader would expect.
+"""
+
+from __future__ import annotations
+
+
+class FerryError(Exception):
+    """Base of all errors of libferry.
+
+    Attributes:
+        tried: what was being done, as a short phrase.
+        happened: what went wrong.
+        hint: what to do next; never empty.
+    """
+
+    def __init__(self, tried: str, happened: str, *, hint: str) -> None:
+        super().__init__(f"{tried}: {happened}")
+        self.tried = tried
+        self.happened = happened
+        self.hint = hint
+        self.add_note(f"hint: {hint}")
+
+    def __str__(self) -> str:
+        return f"{self.tried}: {self.happened}"
+
+    def as_dict(self) -> dict[str, str]:
+        """Give the error as plain data, as ``--json`` prints it."""
+        return {
+            "error": type(self).__name__,
+            "tried": self.tried,
+            "happened": self.happened,
+            "hint": self.hint,
+        }
+
+
+class LibraryNotFound(FerryError, FileNotFoundError):
+    """No file at that path, or no library of that name where the system looks."""
+
+
+class BadBinary(FerryError, ValueError):
+    """The file is not a library we can read: empty, text, truncated, malformed."""
+
+
+class NoRunner(FerryError):
+    """The library is sound, but this machine has nothing that can host it."""
+
+
+class LoadError(FerryError, OSError):
+    """The library's own loader refused it, for example for a missing dependency."""
+
+
+class SymbolNotFound(FerryError, AttributeError):
+    """The library exports no such name, or nobody has declared it."""
+
+
+class DeclarationError(FerryError, ValueError):
+    """The C declaration cannot be read, or says something we cannot do."""
+
+
+class UnsupportedDeclaration(DeclarationError):
+    """The C declaration is sound, but no call plan can be made for it yet."""
+
+
+class ArgumentTypeError(FerryError, TypeError):
+    """An argument has the wrong type, or there are too many or too few."""
+
+
+class ArgumentValueError(FerryError, ValueError):
+    """An argument has the right type but a value the C type cannot carry."""
+
+
+class LibraryClosed(FerryError):
+    """The library was closed before this call."""
+
+
+class LibraryCrashed(FerryError):
+    """The worker that hosted the library died.
+
+    Attributes:
+        signal: the signal's number on this system, or None.
+        code: the exit code or Windows exception code, or None.
+        address: the address whose access faulted, or None.
+        program_counter: where the fault happened, in the worker, or None.
+    """
+
+    def __init__(
+        self,
+        tried: str,
+        happened: str,
+        *,
+        hint: str,
+        signal: int | None = None,
+        code: int | None = None,
+        address: int | None = None,
+        program_counter: int | None = None,
+    ) -> None:
+        super().__init__(tried, happened, hint=hint)
+        self.signal = signal
+        self.code = code
+        self.address = address
+        self.program_counter = program_counter
+
+
+class DeadlineExceeded(FerryError, TimeoutError):
+    """A call took longer than its timeout; its worker was ended."""
+
+
+class ChannelError(FerryError):
+    """The worker broke the protocol of the channel and was ended."""
+
+
+class ArenaFull(FerryError, MemoryError):
+    """The memory shared with the worker has no room for this."""
