@@ -1,0 +1,1 @@
+"""How fast libferry is, beside its peers and beside the limit; run `python -m bench`."""

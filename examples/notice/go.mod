@@ -1,0 +1,3 @@
+module notice
+
+go 1.21

@@ -1,0 +1,150 @@
+"""Compile the C core with ``zig cc``: the extension and one worker per target.
+
+zig brings a C compiler, a linker and the C library's headers and stubs for every
+target in one package, so that one machine builds for all of them and a user's
+machine needs no compiler at all. Two things to know:
+
+* ``-target x86_64-linux-gnu.2.17`` links against the symbol versions of glibc
+  2.17 (CentOS 7): what is built here runs on every glibc since 2012.
+* zig would build mingw's C runtime from source, a minute per target, for the
+  Windows workers. They need none (native/worker/worker.h says why), so only the
+  headers are taken from it.
+
+Used by the packaging hook (hatch_build.py), and by hand::
+
+    python native/build.py            # into src/libferry, for an editable install
+    python native/build.py --sanitize # with ASan and UBSan, into build/sanitized
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+NATIVE = Path(__file__).resolve().parent
+ROOT = NATIVE.parent
+GLIBC = "2.17"
+
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes", "-Wundef"]
+COMMON = ["-std=c11", "-O2", "-g0", *WARNINGS, f"-I{NATIVE}"]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker program: its ABI's name, zig's name of the target, its sources."""
+
+    abi: str
+    target: str
+    platform: str
+    trampoline: str
+    suffix: str = ""
+
+
+WORKERS = (
+    Worker("x86_64-sysv", f"x86_64-linux-gnu.{GLIBC}", "posix", "x86_64_sysv"),
+    Worker("i386-sysv", f"x86-linux-gnu.{GLIBC}", "posix", "i386"),
+    Worker("aarch64-aapcs64", f"aarch64-linux-gnu.{GLIBC}", "posix", "aarch64_aapcs64"),
+    Worker("x86_64-windows", "x86_64-windows-gnu", "windows", "x86_64_windows", ".exe"),
+    Worker("i386-windows", "x86-windows-gnu", "windows", "i386", ".exe"),
+)
+
+# The trampoline that is linked into the extension, by the host's own CPU.
+HOST_TRAMPOLINES = {"x86_64": "x86_64_sysv", "aarch64": "aarch64_aapcs64"}
+
+
+def zig_home() -> Path:
+    """Find the installed ``ziglang`` package."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
+        raise SystemExit("native/build.py: ziglang is missing: pip install ziglang")
+    return Path(spec.origin).parent
+
+
+def zig_cc(*arguments: str | Path) -> None:
+    """Run ``zig cc``; on failure show its words and stop."""
+    command = [str(zig_home() / "zig"), "cc", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.stderr.write(" ".join(command) + "\n" + done.stderr)
+        raise SystemExit(f"native/build.py: zig cc failed ({done.returncode})")
+
+
+def build_worker(worker: Worker, folder: Path) -> Path:
+    """Compile one worker into ``folder``; its file is named by its ABI."""
+    output = folder / f"worker-{worker.abi}{worker.suffix}"
+    sources = [
+        *(NATIVE / "worker" / f"{part}.c" for part in ("main", "lane", "services")),
+        NATIVE / "worker" / f"{worker.platform}.c",
+        NATIVE / "arch" / f"{worker.trampoline}.S",
+    ]
+    if worker.platform == "windows":
+        include = zig_home() / "lib/libc/include/any-windows-any"
+        link = ["-nostdlib", "-isystem", include, "-lkernel32", "-Wl,-e,start", "-fno-builtin"]
+        link += ["-Wl,--subsystem,console"]
+    else:
+        sources.append(NATIVE / "worker" / "posix_services.c")
+        link = ["-pthread", "-ldl"]
+    zig_cc("-target", worker.target, *COMMON, *sources, *link, "-s", "-o", output)
+    output.with_suffix(".pdb").unlink(missing_ok=True)
+    return output
+
+
+def build_extension(folder: Path, *, sanitize: bool = False) -> Path:
+    """Compile the extension for the running Python into ``folder``."""
+    machine = sysconfig.get_platform().rsplit("-", 1)[-1]
+    if machine not in HOST_TRAMPOLINES or not sys.platform.startswith("linux"):
+        raise SystemExit(
+            f"native/build.py: no in-process support for {sys.platform} on {machine} yet; "
+            f"supported: Linux on {', '.join(HOST_TRAMPOLINES)}"
+        )
+    output = folder / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
+    sources = [
+        *sorted((NATIVE / "extension").glob("*.c")),
+        NATIVE / "worker" / "services.c",
+        NATIVE / "worker" / "posix_services.c",
+        NATIVE / "arch" / f"{HOST_TRAMPOLINES[machine]}.S",
+    ]
+    options: list[str | Path] = ["-shared", "-fPIC", "-lm", "-fvisibility=hidden", "-pthread", "-ldl"]
+    options += ["-isystem", sysconfig.get_path("include")]
+    if sanitize:
+        options += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
+    else:
+        options += ["-s"]
+    target = f"{machine}-linux-gnu.{GLIBC}"
+    zig_cc("-target", target, *COMMON, *sources, *options, "-o", output)
+    return output
+
+
+def build(package: Path) -> list[Path]:
+    """Build everything into the package folder ``package``; give what was made."""
+    workers = package / "worker" / "bin"
+    workers.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor() as pool:
+        made = [pool.submit(build_worker, worker, workers) for worker in WORKERS]
+        extension = pool.submit(build_extension, package)
+        return [extension.result(), *(one.result() for one in made)]
+
+
+def main() -> None:
+    """Build from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--sanitize", action="store_true", help="ASan and UBSan, build/sanitized")
+    if parser.parse_args().sanitize:
+        package = ROOT / "build" / "sanitized" / "libferry"
+        shutil.rmtree(package, ignore_errors=True)
+        shutil.copytree(ROOT / "src" / "libferry", package)
+        print(build_extension(package, sanitize=True).relative_to(ROOT))
+        return
+    for made in build(ROOT / "src" / "libferry"):
+        print(made.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

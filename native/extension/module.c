@@ -1,0 +1,96 @@
+/* The module libferry._core: four types, the hooks, and the names of the kinds. */
+#include "extension.h"
+
+static PyObject *hooks[HOOKS];
+
+void raise_by(enum hook hook, const char *format, ...)
+{
+    PyObject *arguments, *result;
+    va_list list;
+
+    va_start(list, format);
+    arguments = Py_VaBuildValue(format, list);
+    va_end(list);
+    if (!arguments)
+        return;
+    if (!hooks[hook]) {
+        PyErr_SetString(PyExc_RuntimeError, "libferry._core is used without libferry");
+        Py_DECREF(arguments);
+        return;
+    }
+    result = PyObject_CallObject(hooks[hook], arguments);
+    Py_DECREF(arguments);
+    if (result) {
+        Py_DECREF(result);
+        PyErr_SetString(PyExc_SystemError, "a hook of libferry._core did not raise");
+    }
+}
+
+static PyObject *set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"argument", "count", "ended", "arena", NULL};
+    PyObject *given[HOOKS];
+
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOO", names, &given[HOOK_ARGUMENT],
+                                     &given[HOOK_COUNT_OF], &given[HOOK_ENDED],
+                                     &given[HOOK_ARENA]))
+        return NULL;
+    for (int i = 0; i < HOOKS; i++) {
+        PyObject *before = hooks[i];
+
+        hooks[i] = Py_NewRef(given[i]);
+        Py_XDECREF(before);
+    }
+    Py_RETURN_NONE;
+}
+
+static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    *type = (PyTypeObject *)PyType_FromSpec(spec);
+    return *type && PyModule_AddType(module, *type) == 0;
+}
+
+static int execute(PyObject *module)
+{
+    if (!add_type(module, &session_spec, &session_type) ||
+        !add_type(module, &function_spec, &function_type) ||
+        !add_type(module, &buffer_spec, &buffer_type) ||
+        !add_type(module, &pointer_spec, &pointer_type))
+        return -1;
+    return PyModule_AddIntMacro(module, KIND_VOID) || PyModule_AddIntMacro(module, KIND_SIGNED) ||
+                   PyModule_AddIntMacro(module, KIND_UNSIGNED) ||
+                   PyModule_AddIntMacro(module, KIND_BOOL) ||
+                   PyModule_AddIntMacro(module, KIND_FLOAT) ||
+                   PyModule_AddIntMacro(module, KIND_X87) ||
+                   PyModule_AddIntMacro(module, KIND_POINTER) ||
+                   PyModule_AddIntMacro(module, KIND_STRING)
+               ? -1
+               : 0;
+}
+
+static PyMethodDef functions[] = {
+    {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS,
+     "set_hooks(*, argument, count, ended, arena): who explains errors."},
+    {0},
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+    {0},
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "libferry._core",
+    .m_doc = "The host's half of a call; see libferry.runtime for the pleasant half.",
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,364 @@
+/* Session: one opened library, in this process or across a channel.
+ *
+ * Python makes it, starts the worker with its descriptor, attaches the process,
+ * and from then on functions use it. It owns the mapping, the arena, the lanes. */
+#define _GNU_SOURCE
+#include "extension.h"
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Newer than the glibc we build for; include/uapi/linux/{memfd,fcntl}.h. */
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 1u
+#define MFD_ALLOW_SEALING 2u
+#endif
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS 1033
+#define F_SEAL_SEAL 1
+#define F_SEAL_SHRINK 2
+#define F_SEAL_GROW 4
+#endif
+
+PyTypeObject *session_type;
+unsigned process_generation;
+
+/* ---- lanes ---- */
+
+static uint64_t this_thread(void)
+{
+    return PyThreadState_GetID(PyThreadState_Get());
+}
+
+/* A record of this thread, else an unused one, else any idle one. -1: all busy. */
+static int find_lane(Session *session, uint64_t thread)
+{
+    int unused = -1, idle = -1;
+
+    for (int i = 0; i < (int)CHANNEL_LANES; i++) {
+        struct lane_record *record = &session->lanes[i];
+
+        if (record->busy)
+            continue;
+        if (record->thread == thread)
+            return i;
+        if (record->thread == 0 && unused < 0)
+            unused = i;
+        else if (idle < 0)
+            idle = i;
+    }
+    return unused >= 0 ? unused : idle;
+}
+
+static struct lane_record *claim(Session *session, int index, uint64_t thread)
+{
+    struct lane_record *record = &session->lanes[index];
+
+    if (record->thread != thread) {
+        record->thread = thread;
+        record->error_number = 0;
+        record->last_error = 0;
+    }
+    session->recent = (uint32_t)index;
+    return record;
+}
+
+struct lane_record *session_record(Session *session)
+{
+    uint64_t thread = this_thread();
+    int index;
+
+    if (session->lanes[session->recent].thread == thread)
+        return &session->lanes[session->recent];
+    index = find_lane(session, thread);
+    return claim(session, index < 0 ? 0 : index, thread);
+}
+
+static void wake_waiting(Session *session, int count)
+{
+    if (session->waiting) {
+        atomic_fetch_add(&session->lanes_freed, 1);
+        futex_wake_private(&session->lanes_freed, count);
+    }
+}
+
+struct lane_record *session_lane(Session *session)
+{
+    uint64_t thread = this_thread();
+    struct lane_record *record = &session->lanes[session->recent];
+
+    if (record->thread != thread || record->busy) {
+        int index;
+
+        while ((index = find_lane(session, thread)) < 0) {
+            uint32_t freed = atomic_load(&session->lanes_freed);
+
+            session->waiting++;
+            Py_BEGIN_ALLOW_THREADS
+            futex_wait_private(&session->lanes_freed, freed);
+            Py_END_ALLOW_THREADS
+            session->waiting--;
+            if (PyErr_CheckSignals() != 0)
+                return NULL;
+            if (!session_usable(session)) {
+                wake_waiting(session, 1); /* the next one shall know it too */
+                session_raise(session, Py_None);
+                return NULL;
+            }
+        }
+        record = claim(session, index, thread);
+    }
+    record->busy = true;
+    return record;
+}
+
+void session_release(Session *session, struct lane_record *lane)
+{
+    lane->busy = false;
+    wake_waiting(session, 1);
+}
+
+void session_raise(Session *session, PyObject *function)
+{
+    const char *code = session->generation != process_generation ? "forked"
+                       : session->closed                         ? "closed"
+                                                                 : "died";
+
+    raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, code);
+}
+
+/* ---- making and unmaking ---- */
+
+static bool map_channel(Session *session, uint64_t arena)
+{
+    struct ferry_header *header;
+    /* sealed: a worker that could shrink it could make us fault */
+    int memory = (int)syscall(SYS_memfd_create, "libferry-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (memory < 0)
+        return false;
+    session->memory = memory;
+    session->size = CHANNEL_ARENA_OFFSET + arena;
+    if (ftruncate(memory, (off_t)session->size) != 0 ||
+        fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        return false;
+    session->channel = mmap(NULL, session->size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (session->channel == MAP_FAILED) {
+        session->channel = NULL;
+        return false;
+    }
+    header = session->channel;
+    header->magic = CHANNEL_MAGIC;
+    header->version = CHANNEL_VERSION;
+    header->spin_ns = session->spin_ns;
+    header->size = session->size;
+    return arena_init(&session->arena, CHANNEL_ARENA_OFFSET, arena);
+}
+
+static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"arena", "spin_ns", "timeout_ns", "doorbell", NULL};
+    unsigned long long arena = 0, timeout_ns = 0;
+    unsigned int spin_ns = 0;
+    int doorbell = 0;
+    Session *session;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKp", names, &arena, &spin_ns, &timeout_ns,
+                                     &doorbell))
+        return NULL;
+    session = (Session *)type->tp_alloc(type, 0);
+    if (!session)
+        return NULL;
+    session->memory = -1;
+    session->generation = process_generation;
+    session->spin_ns = spin_ns;
+    session->timeout_ns = timeout_ns;
+    session->doorbell = doorbell;
+    if (arena && !map_channel(session, arena)) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(session);
+        return NULL;
+    }
+    return (PyObject *)session;
+}
+
+static void session_dealloc(Session *session)
+{
+    PyTypeObject *type = Py_TYPE(session);
+
+    if (session->watch)
+        watch_end(session->watch);
+    if (session->channel)
+        munmap(session->channel, session->size);
+    if (session->memory >= 0)
+        close(session->memory);
+    arena_clear(&session->arena);
+    type->tp_free(session);
+    Py_DECREF(type);
+}
+
+/* ---- what Python does with it ---- */
+
+static PyObject *session_attach(Session *session, PyObject *args)
+{
+    struct lane_record *record = &session->lanes[0];
+    enum outcome outcome;
+    struct pending pending;
+    int pid, socket;
+
+    if (!PyArg_ParseTuple(args, "ii", &pid, &socket))
+        return NULL;
+    session->watch = watch_begin(pid, socket, session->channel);
+    if (!session->watch)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    close(session->memory);
+    session->memory = -1;
+
+    record->started = true; /* the main thread */
+    record->busy = true;
+    pending = post(session, record, 0);
+    pending.spin = false;
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        outcome = await_reply(session, &pending);
+        Py_END_ALLOW_THREADS
+    } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0);
+    session_release(session, record);
+    if (outcome != REPLIED) {
+        watch_kill(session->watch);
+        if (!PyErr_Occurred())
+            raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None,
+                     outcome == EXPIRED ? "expired" : "died");
+        return NULL;
+    }
+    session->base = ((struct ferry_header *)session->channel)->base;
+    Py_RETURN_NONE;
+}
+
+static PyObject *session_services(Session *session, PyObject *unused)
+{
+    PyObject *addresses = PyTuple_New(SERVICE_COUNT);
+
+    (void)unused;
+    for (int i = 0; addresses && i < SERVICE_COUNT; i++) {
+        uint64_t address =
+            session->channel ? ((struct ferry_header *)session->channel)->services[i]
+                             : service_address((enum ferry_service)i);
+        PyObject *number = PyLong_FromUnsignedLongLong(address);
+
+        if (!number)
+            Py_CLEAR(addresses);
+        else
+            PyTuple_SET_ITEM(addresses, i, number);
+    }
+    return addresses;
+}
+
+static PyObject *session_close(Session *session, PyObject *unused)
+{
+    (void)unused;
+    session->closed = true;
+    wake_waiting(session, INT_MAX);
+    Py_RETURN_NONE;
+}
+
+static PyObject *session_kill(Session *session, PyObject *unused)
+{
+    (void)unused;
+    if (session->watch && session->generation == process_generation &&
+        !atomic_load(&session->watch->dead))
+        watch_kill(session->watch);
+    Py_RETURN_NONE;
+}
+
+/* How the worker ended: {} while it lives. The fault record was written by the
+ * worker and is only ever shown. */
+static PyObject *session_death(Session *session, PyObject *unused)
+{
+    const struct ferry_fault *fault;
+
+    (void)unused;
+    if (!session->watch || !atomic_load(&session->watch->dead))
+        return PyDict_New();
+    fault = &((struct ferry_header *)session->channel)->fault;
+    return Py_BuildValue("{sisisNsIsKsK}", "exit_code", atomic_load(&session->watch->exit_code),
+                         "signal", atomic_load(&session->watch->exit_signal), "fault",
+                         PyBool_FromLong(atomic_load(&fault->happened) != 0), "code", fault->code,
+                         "address", (unsigned long long)fault->address, "program_counter",
+                         (unsigned long long)fault->program_counter);
+}
+
+static PyObject *session_get_errno(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(session_record(session)->error_number);
+}
+
+static PyObject *session_get_last_error(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(session_record(session)->last_error);
+}
+
+static PyObject *session_get_closed(Session *session, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(session->closed);
+}
+
+static PyObject *session_get_memory(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(session->memory);
+}
+
+static PyObject *session_get_free(Session *session, void *unused)
+{
+    uint64_t total = 0;
+
+    (void)unused;
+    for (size_t i = 0; i < session->arena.count; i++)
+        total += session->arena.free[i].size;
+    return PyLong_FromUnsignedLongLong(total);
+}
+
+static PyMethodDef methods[] = {
+    {"attach", (PyCFunction)session_attach, METH_VARARGS,
+     "attach(pid, socket): take over the worker and wait until it serves."},
+    {"services", (PyCFunction)session_services, METH_NOARGS,
+     "Addresses of the worker's services, in the order of enum ferry_service."},
+    {"close", (PyCFunction)session_close, METH_NOARGS, "Refuse every call from now on."},
+    {"kill", (PyCFunction)session_kill, METH_NOARGS, "End the worker at once."},
+    {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
+    {0},
+};
+
+static PyGetSetDef properties[] = {
+    {"errno", (getter)session_get_errno, NULL, "errno after this thread's last call.", NULL},
+    {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
+    {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
+    {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
+    {"arena_free", (getter)session_get_free, NULL, "Bytes of the arena nobody uses.", NULL},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "One opened library: in this process, or in a worker across a channel."},
+    {Py_tp_new, session_new},
+    {Py_tp_dealloc, session_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {0},
+};
+
+PyType_Spec session_spec = {
+    .name = "libferry._core.Session",
+    .basicsize = sizeof(Session),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};

@@ -1,0 +1,136 @@
+/* Posting a request and waiting for its reply. The protocol and the reasons for
+ * the two ways to wait are in channel.h. */
+#define _GNU_SOURCE
+#include "extension.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A parked caller looks up this often by itself: for Python's signals, whose
+ * handler may have run on another thread, and against anything unforeseen. */
+#define LOOK_UP_NS 200000000u
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
+void futex_wait_private(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+void futex_wake_private(_Atomic uint32_t *word, int count)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+static void ring(const Session *session, uint32_t lane)
+{
+    unsigned char byte = (unsigned char)lane;
+
+    /* If the worker is gone, the watcher will say so. */
+    while (send(session->watch->socket, &byte, 1, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+struct pending post(Session *session, struct lane_record *record, uint64_t function)
+{
+    uint32_t index = (uint32_t)(record - session->lanes);
+    struct ferry_lane *lane = channel_lane(session->channel, index);
+    struct pending pending = {.lane = lane, .before = record->number << 1};
+    bool parked;
+
+    record->number = (record->number + 1) & 0x7fffffffu;
+    pending.after = record->number << 1;
+    if (session->timeout_ns)
+        pending.deadline = now_ns() + session->timeout_ns;
+
+    lane->function = function;
+    lane->host_cpu = (uint32_t)sched_getcpu();
+    lane->depth = 0;
+    parked = atomic_exchange(&lane->request, pending.after) & CHANNEL_PARKED;
+    if (!record->started) {
+        record->started = true;
+        ring(session, index);
+    } else if (parked && session->doorbell) {
+        ring(session, index);
+    } else if (parked) {
+        syscall(SYS_futex, &lane->request, FUTEX_WAKE, 1, NULL, NULL, 0);
+    }
+    pending.spin = !parked && session->spin_ns != 0;
+    return pending;
+}
+
+static bool spin(const Session *session, const struct pending *pending)
+{
+    uint64_t start = 0;
+
+    for (;;) {
+        for (int i = 0; i < 64; i++) {
+            if (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) !=
+                pending->before)
+                return true;
+            relax();
+        }
+        if (start == 0)
+            start = now_ns();
+        else if (now_ns() - start >= session->spin_ns)
+            return false;
+    }
+}
+
+enum outcome await_reply(const Session *session, struct pending *pending)
+{
+    _Atomic uint32_t *reply = &pending->lane->reply;
+
+    if (pending->spin) {
+        pending->spin = false;
+        spin(session, pending);
+    }
+    for (;;) {
+        uint32_t word = atomic_load_explicit(reply, memory_order_acquire);
+        uint64_t limit = LOOK_UP_NS;
+        struct timespec wait;
+
+        if (word == pending->after)
+            return REPLIED;
+        if (atomic_load(&session->watch->dead))
+            return DIED;
+        if (word != pending->before && word != (pending->before | CHANNEL_PARKED))
+            return VIOLATED;
+        if (pending->deadline) {
+            uint64_t now = now_ns();
+
+            if (now >= pending->deadline)
+                return EXPIRED;
+            if (pending->deadline - now < limit)
+                limit = pending->deadline - now;
+        }
+        if (word == pending->before &&
+            !atomic_compare_exchange_strong(reply, &word, word | CHANNEL_PARKED))
+            continue;
+        wait = (struct timespec){.tv_nsec = (long)limit};
+        if (syscall(SYS_futex, reply, FUTEX_WAIT, pending->before | CHANNEL_PARKED, &wait, NULL,
+                    0) != 0 &&
+            (errno == EINTR || errno == ETIMEDOUT))
+            return INTERRUPTED;
+    }
+}

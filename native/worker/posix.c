@@ -1,0 +1,204 @@
+/* The platform: Linux with any C library that has dlopen.
+ *
+ * Usage: worker SOCKET MEMORY, both numbers of inherited descriptors. */
+#define _GNU_SOURCE
+#include "worker.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static int doorbell = -1;
+
+int platform_doorbell(void)
+{
+    unsigned char lane;
+    ssize_t got;
+
+    do
+        got = read(doorbell, &lane, 1);
+    while (got < 0 && errno == EINTR);
+    return got == 1 ? lane : -1;
+}
+
+static struct start {
+    void (*body)(uint32_t);
+    uint32_t argument;
+} starts[CHANNEL_LANES + 1]; /* the doorbell's thread and one a lane */
+
+static void *run_thread(void *data)
+{
+    const struct start *start = data;
+
+    start->body(start->argument);
+    return NULL;
+}
+
+bool platform_thread(void (*body)(uint32_t), uint32_t argument)
+{
+    static uint32_t used;
+    struct start *start = &starts[used++];
+    sigset_t all, before;
+    pthread_t thread;
+    int failure;
+
+    *start = (struct start){body, argument};
+    /* The library's signals are for the threads that call it. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failure = pthread_create(&thread, NULL, run_thread, start);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure == 0)
+        pthread_detach(thread);
+    return failure == 0;
+}
+
+/* Not FUTEX_PRIVATE: the word is shared with another process. */
+void platform_park(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
+}
+
+void platform_unpark(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void platform_wake_host(uint32_t index, _Atomic uint32_t *word)
+{
+    (void)index;
+    platform_unpark(word);
+}
+
+/* Affinity is inherited by threads that the library creates, so it is never left
+ * changed: we ask for one processor, which moves us there, and give the mask
+ * back. The scheduler tends to leave a thread where it last ran. */
+void platform_follow(uint32_t cpu)
+{
+    cpu_set_t before, there;
+
+    if (cpu >= CPU_SETSIZE || sched_getcpu() == (int)cpu ||
+        sched_getaffinity(0, sizeof before, &before) != 0 || !CPU_ISSET(cpu, &before))
+        return;
+    CPU_ZERO(&there);
+    CPU_SET(cpu, &there);
+    if (sched_setaffinity(0, sizeof there, &there) == 0)
+        sched_setaffinity(0, sizeof before, &before);
+}
+
+bool platform_avoid(uint32_t cpu)
+{
+    cpu_set_t before, elsewhere;
+
+    if (cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof before, &before) != 0)
+        return false;
+    elsewhere = before;
+    CPU_CLR(cpu, &elsewhere);
+    if (CPU_COUNT(&elsewhere) == 0 || sched_setaffinity(0, sizeof elsewhere, &elsewhere) != 0)
+        return false;
+    sched_setaffinity(0, sizeof before, &before);
+    return true;
+}
+
+uint64_t platform_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void platform_call(uintptr_t function, struct ferry_frame *frame)
+{
+    errno = 0;
+    ferry_call(function, frame);
+    frame->error_number = errno;
+}
+
+/* ---- faults ---- */
+
+static uint64_t program_counter(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    return (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+#elif defined(__i386__)
+    return (uint32_t)context->uc_mcontext.gregs[REG_EIP];
+#elif defined(__aarch64__)
+    return context->uc_mcontext.pc;
+#endif
+}
+
+/* Write down what happened, then let it happen: the handler was installed with
+ * SA_RESETHAND, so a faulting instruction faults again and ends the process with
+ * the true signal; a signal that was sent has to be sent once more. */
+static void record_fault(int number, siginfo_t *info, void *context)
+{
+    struct ferry_fault *fault = &channel->fault;
+
+    fault->code = (uint32_t)number;
+    fault->address = (uintptr_t)info->si_addr;
+    fault->program_counter = program_counter(context);
+    atomic_store(&fault->happened, 1);
+    if (info->si_code <= 0)
+        syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), number);
+}
+
+static void catch_faults(void)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    struct sigaction action = {
+        .sa_sigaction = record_fault,
+        .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND),
+    };
+
+    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++)
+        sigaction(fatal[i], &action, NULL);
+}
+
+void platform_prepare_thread(void)
+{
+    enum { SIZE = 64 * 1024 };
+    stack_t stack = {.ss_size = SIZE, .ss_sp = malloc(SIZE)};
+    sigset_t none;
+
+    if (stack.ss_sp)
+        sigaltstack(&stack, NULL);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    struct rlimit no_core = {0, 0};
+    uint64_t size;
+    void *mapping;
+    int memory;
+
+    if (argc != 3)
+        return 2;
+    doorbell = atoi(argv[1]);
+    memory = atoi(argv[2]);
+    mapping = mmap(NULL, CHANNEL_LANES_OFFSET, PROT_READ, MAP_SHARED, memory, 0);
+    if (mapping == MAP_FAILED)
+        return 2;
+    size = ((struct ferry_header *)mapping)->size;
+    munmap(mapping, CHANNEL_LANES_OFFSET);
+    mapping = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (mapping == MAP_FAILED)
+        return 2;
+    close(memory);
+    setrlimit(RLIMIT_CORE, &no_core); /* a dump would delay the news of a crash */
+    channel = mapping;
+    catch_faults();
+    return worker_run(mapping);
+}

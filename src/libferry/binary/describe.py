@@ -1,0 +1,43 @@
+"""A Binary as data that ``json.dumps`` can write."""
+
+from __future__ import annotations
+
+import os
+
+from libferry.binary.model import Binary, Export
+from libferry.binary.window import decode
+
+
+def as_dict(binary: Binary) -> dict[str, object]:
+    """Describe ``binary`` with strings, numbers, lists and None only.
+
+    This reads the exports, so it can raise what ``Binary.exports`` raises.
+    """
+    return {
+        "path": decode(os.fsencode(binary.path)),
+        "format": binary.format,
+        "os": binary.os,
+        "cpu": binary.cpu,
+        "bits": binary.bits,
+        "endian": binary.endian,
+        "kind": binary.kind,
+        "slices": list(binary.slices),
+        "soname": binary.soname,
+        "needed": list(binary.needed),
+        "rpath": list(binary.rpath),
+        "runpath": list(binary.runpath),
+        "interpreter": binary.interpreter,
+        "exports": [_export_as_dict(export) for export in binary.exports],
+    }
+
+
+def _export_as_dict(export: Export) -> dict[str, object]:
+    return {
+        "name": export.name,
+        "kind": export.kind,
+        "version": export.version,
+        "hidden": export.hidden,
+        "address": export.address,
+        "ordinal": export.ordinal,
+        "forward": export.forward,
+    }
