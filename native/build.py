@@ -124,7 +124,7 @@ def build_extension(folder: Path, *, sanitize: bool = False) -> Path:
 
 def build(package: Path) -> list[Path]:
     """Build everything into the package folder ``package``; give what was made."""
-    workers = package / "worker" / "bin"
+    workers = package / "runtime" / "workers"
     workers.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
         made = [pool.submit(build_worker, worker, workers) for worker in WORKERS]

@@ -52,7 +52,6 @@ enum ferry_service {
     SERVICE_LENGTH,
     SERVICE_COPY,
     SERVICE_ERRNO_OF,
-    SERVICE_QUIT,
     SERVICE_COUNT,
 };
 

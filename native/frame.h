@@ -6,7 +6,7 @@
  * stack image, calls, and stores what came back. Nobody in between knows a type.
  *
  * The offsets are plain numbers because three readers share them: C, the
- * assembler, and libferry.abi in Python (which reads this file's #define lines).
+ * assembler, and Python (libferry.abi.frame; a test holds the two together).
  * The first 64 bytes hold the integer arguments and nothing else, and the results
  * begin a cache line of their own, so that a call of a few integers across two
  * processors moves one line each way.

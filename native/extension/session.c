@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -209,26 +210,27 @@ static PyObject *session_attach(Session *session, PyObject *args)
     struct lane_record *record = &session->lanes[0];
     enum outcome outcome;
     struct pending pending;
+    unsigned long long timeout_ns;
     int pid, socket;
 
-    if (!PyArg_ParseTuple(args, "ii", &pid, &socket))
+    if (!PyArg_ParseTuple(args, "iiK", &pid, &socket, &timeout_ns))
         return NULL;
     session->watch = watch_begin(pid, socket, session->channel);
     if (!session->watch)
         return PyErr_SetFromErrno(PyExc_OSError);
-    close(session->memory);
-    session->memory = -1;
-
     record->started = true; /* the main thread */
     record->busy = true;
     pending = post(session, record, 0);
     pending.spin = false;
+    pending.deadline = now_ns() + timeout_ns;
     do {
         Py_BEGIN_ALLOW_THREADS
         outcome = await_reply(session, &pending);
         Py_END_ALLOW_THREADS
     } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0);
     session_release(session, record);
+    close(session->memory); /* not before: a worker may open it by its path here */
+    session->memory = -1;
     if (outcome != REPLIED) {
         watch_kill(session->watch);
         if (!PyErr_Occurred())
@@ -264,6 +266,8 @@ static PyObject *session_close(Session *session, PyObject *unused)
     (void)unused;
     session->closed = true;
     wake_waiting(session, INT_MAX);
+    if (session->watch && session->generation == process_generation)
+        shutdown(session->watch->socket, SHUT_WR); /* the worker quits in good order */
     Py_RETURN_NONE;
 }
 
@@ -329,7 +333,8 @@ static PyObject *session_get_free(Session *session, void *unused)
 
 static PyMethodDef methods[] = {
     {"attach", (PyCFunction)session_attach, METH_VARARGS,
-     "attach(pid, socket): take over the worker and wait until it serves."},
+     "attach(pid, socket, timeout_ns): take over the worker, and its socket, and wait\n"
+     "until it serves."},
     {"services", (PyCFunction)session_services, METH_NOARGS,
      "Addresses of the worker's services, in the order of enum ferry_service."},
     {"close", (PyCFunction)session_close, METH_NOARGS, "Refuse every call from now on."},

@@ -15,7 +15,7 @@
  * handler may have run on another thread, and against anything unforeseen. */
 #define LOOK_UP_NS 200000000u
 
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
     struct timespec now;
 

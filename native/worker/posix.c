@@ -118,6 +118,11 @@ uint64_t platform_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void platform_quit(int code)
+{
+    exit(code);
+}
+
 void platform_call(uintptr_t function, struct ferry_frame *frame)
 {
     errno = 0;

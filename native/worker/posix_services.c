@@ -3,7 +3,6 @@
 #include "worker.h"
 
 #include <dlfcn.h>
-#include <stdlib.h>
 #include <string.h>
 
 void *platform_open(const char *path, char *message, uint32_t size)
@@ -34,9 +33,4 @@ int platform_errno_of(const char *library)
 {
     (void)library; /* there is one errno here, the C library's */
     return 1;
-}
-
-void platform_quit(int code)
-{
-    exit(code);
 }

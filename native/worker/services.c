@@ -43,8 +43,6 @@ uint64_t service_address(enum ferry_service service)
         return (uintptr_t)ferry_copy;
     case SERVICE_ERRNO_OF:
         return (uintptr_t)platform_errno_of;
-    case SERVICE_QUIT:
-        return (uintptr_t)platform_quit;
     case SERVICE_COUNT:
         break;
     }

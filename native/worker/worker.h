@@ -59,6 +59,9 @@ uint64_t platform_now(void);
  * stored in the frame after. */
 void platform_call(uintptr_t function, struct ferry_frame *frame);
 
+/* End the process in good order: libraries' destructors run. */
+_Noreturn void platform_quit(int code);
+
 /* Give the calling thread a stack for its fault handler. */
 void platform_prepare_thread(void);
 
@@ -68,6 +71,5 @@ void *platform_open(const char *path, char *message, uint32_t size);
 void *platform_symbol(void *library, const char *name);
 int platform_close(void *library);
 int platform_errno_of(const char *library);
-_Noreturn void platform_quit(int code);
 
 #endif

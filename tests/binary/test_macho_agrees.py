@@ -24,9 +24,14 @@ def library(build: Build, request: pytest.FixtureRequest) -> Path:
     return build(request.param, SOURCE, *flags, name="libsample.dylib")
 
 
+# LIEF frees a file's slices together with the file, even if they are still in use.
+KEPT: list[lief.MachO.FatBinary] = []
+
+
 def lief_reads(path: Path) -> lief.MachO.Binary:
     universal = lief.MachO.parse(path)
     assert universal is not None
+    KEPT.append(universal)
     first = universal.at(0)
     assert first is not None
     return first
@@ -53,7 +58,9 @@ def test_exports_agree(library: Path) -> None:
     theirs = lief_reads(library)
     information = theirs.dyld_exports_trie or theirs.dyld_info
     assert information is not None
-    expected = {(export.symbol.name, export.address) for export in information.exports}
+    expected = {
+        (export.symbol.name, export.address) for export in information.exports if export.symbol
+    }
     # dlsym() adds the underscore, so ours are without it.
     assert {("_" + e.name, e.address) for e in read(library).exports} == expected
 

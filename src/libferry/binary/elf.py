@@ -84,7 +84,6 @@ CPUS = {
 # gABI, "Program Header": p_type and p_flags
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
 PF_X = 1
-PN_XNUM = 0xFFFF
 
 # gABI, "Dynamic Section": d_tag; the last four are GNU's
 DT_NULL, DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB = 0, 1, 4, 5, 6
@@ -126,7 +125,6 @@ _SYMBOL = {
     32: ("IIIBBH", "name value size info other shndx"),
     64: ("IBBHQQ", "name info other shndx value size"),
 }
-_SECTION_INFO_OFFSET = {32: 28, 64: 44}  # of sh_info in a section header
 
 
 class Layout(NamedTuple):
@@ -152,7 +150,7 @@ def _layout(elf_class: int, data: int) -> Layout:
         Struct(order + "I"),
         Struct(order + "H"),
         Struct(order + "Q"),
-        Record(order, _HEADER[bits], "type machine version phoff shoff phentsize phnum"),
+        Record(order, _HEADER[bits], "type machine version phoff phentsize phnum"),
         Record(order, _SEGMENT[bits], "type flags offset vaddr filesz memsz"),
         Record(order, _DYNAMIC[bits], "tag value"),
         Record(order, _SYMBOL[bits], "name info other shndx value"),
@@ -174,9 +172,7 @@ class Image:
             )
         self.layout = layout = _layout(elf_class, data)
         raw = window.bytes(16, layout.header.size, "the ELF header")
-        ((self.type, self.machine, version, offset, sections, size, count),) = layout.header.rows(
-            raw
-        )
+        ((self.type, self.machine, version, offset, size, count),) = layout.header.rows(raw)
         if version != EV_CURRENT or ident[6] != EV_CURRENT:
             raise window.bad(f"the ELF version is {version}, where only 1 exists", at=20)
         if not ET_REL <= self.type <= ET_CORE:
@@ -184,14 +180,13 @@ class Image:
                 f"the ELF type is {self.type:#x}: neither library, program, object nor core file",
                 at=16,
             )
-        if count == PN_XNUM and sections:
-            at = sections + _SECTION_INFO_OFFSET[layout.bits]
-            (count,) = window.unpack(layout.word, at, "the number of program headers")
+        if self.type in (ET_REL, ET_CORE):
+            count = 0  # An object has no segments, and those of a core are for debuggers.
         if count and size != layout.segment.size:
             raise window.bad(
                 f"program headers have {size} bytes instead of {layout.segment.size}", at=offset
             )
-        raw = window.bytes(offset, count * size, "the program header table")
+        raw = window.bytes(offset, count * size, "the program header table") if count else b""
         self.segments = list(layout.segment.rows(raw))
         self.loads = [segment for segment in self.segments if segment[0] == PT_LOAD]
         self._map = AddressMap((s[3], s[5], s) for s in self.loads)
@@ -218,15 +213,15 @@ class Image:
         if found is None:
             raise self.window.bad(f"{what} is at address {address:#x}, which no PT_LOAD covers")
         into, (_, _, offset, _, size, _) = found
-        if into > size:
+        if into >= size:
             raise self.window.bad(
-                f"{what} is at address {address:#x}, for which the file has no bytes"
+                f"{what} is at address {address:#x}, for which the file has no bytes",
+                hint="if this is a .debug file, which has the addresses of a library without "
+                "its contents, give the library it belongs to; else get the file again",
             )
         return self.window.view(offset + into, size - into, "its segment")
 
     def _dynamic_entries(self) -> list[tuple[int, int]]:
-        if self.type in (ET_REL, ET_CORE):
-            return []
         entry = self.layout.dynamic
         # The loader goes by the address, and if there are two, by the last.
         for kind, _, _, address, size, _ in reversed(self.segments):
@@ -269,7 +264,7 @@ class Image:
     def interpreter(self) -> str | None:
         """Give the path in PT_INTERP."""
         for kind, _, offset, _, size, _ in self.segments:
-            if kind == PT_INTERP and self.type != ET_CORE:
+            if kind == PT_INTERP:
                 what = "the interpreter's path"
                 return self.window.view(offset, size, what).string(0, what)
         return None
@@ -286,8 +281,7 @@ def read(window: Window) -> Binary:
     from libferry.binary.elf_symbols import exports
 
     image = Image(window)
-    if image.type in (ET_EXEC, ET_DYN):
-        image.check_segments()
+    image.check_segments()
     layout, tags = image.layout, image.tags
 
     def string(tag: int, what: str) -> str | None:

@@ -143,7 +143,7 @@ def _versions(image: Image, start: int, count: int) -> Callable[[int], tuple[str
         return lambda _: (None, False)
     what = "the symbol version table"
     symbol_versions = image.at(tags[DT_VERSYM], what).view(start * 2, count * 2, what)
-    numbers = symbol_versions.table(half, 0, count, what)
+    numbers = list(symbol_versions.table(half, 0, count, what))
     names = _defined_versions(image)
     known = {
         number: (

@@ -82,6 +82,9 @@ LC_DYLD_INFO, LC_DYLD_EXPORTS_TRIE = 0x22, 0x33
 # LC_LOAD_DYLIB, LC_LOAD_WEAK_DYLIB, LC_REEXPORT_DYLIB, LC_LAZY_LOAD_DYLIB, LC_LOAD_UPWARD_DYLIB
 LOADS_LIBRARY = {0x0C, 0x18, 0x1F, 0x20, 0x23}
 
+# Not in loader.h: the largest libraries of Apple have some ten kilobytes.
+COMMANDS_AT_MOST = 1 << 20
+
 # loader.h: section.flags
 S_ATTR_INSTRUCTIONS = 0x80000000 | 0x00000400
 
@@ -178,6 +181,8 @@ class Image:
 
     def _read_commands(self, count: int, size: int) -> Iterator[tuple[int, Window]]:
         layout, what = self.layout, "the load commands"
+        if size > COMMANDS_AT_MOST:
+            raise self.window.bad(f"{size} bytes of load commands, more than any linker writes")
         commands = self.window.view(layout.header_size, size, what)
         at = 0
         for _ in range(count):

@@ -1,0 +1,46 @@
+"""How one CPU and operating system pass arguments: facts, and one planner over them.
+
+``ABIS`` maps each ABI's name to its facts; ``lower`` turns a C signature into a
+``CallPlan``, a plain value that says where in the frame each argument goes. No
+module here touches the machine it runs on: a plan for any ABI can be made,
+printed and compared anywhere.
+"""
+
+from libferry.abi import (
+    aarch64_aapcs64,
+    i386_sysv,
+    i386_windows,
+    x86_64_sysv,
+    x86_64_windows,
+)
+from libferry.abi.facts import Abi
+from libferry.abi.lower import CallPlan, Move, lower
+from libferry.abi.types import (
+    Boolean,
+    CType,
+    Integer,
+    Opaque,
+    Pointer,
+    Real,
+    Void,
+)
+
+ABIS: dict[str, Abi] = {
+    module.ABI.name: module.ABI
+    for module in (x86_64_sysv, i386_sysv, x86_64_windows, i386_windows, aarch64_aapcs64)
+}
+
+__all__ = [
+    "ABIS",
+    "Abi",
+    "Boolean",
+    "CType",
+    "CallPlan",
+    "Integer",
+    "Move",
+    "Opaque",
+    "Pointer",
+    "Real",
+    "Void",
+    "lower",
+]

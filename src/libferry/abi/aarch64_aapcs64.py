@@ -1,0 +1,30 @@
+"""AArch64 AAPCS64: 64-bit Linux on Arm.
+
+Arm IHI 0055 (2024Q3), "Procedure Call Standard for the Arm 64-bit Architecture",
+6.8.2 "Parameter passing rules", 6.9 "Result return"; 10.1.2 for sizes of C types.
+
+==========  ==================================================================
+x0-x7       the first eight integer or pointer arguments, and the result in x0
+v0-v7       the first eight floating-point arguments, and the result in v0
+x8          where a large structure is to be returned
+==========  ==================================================================
+
+Odd: plain ``char`` is unsigned, and so is ``wchar_t``. Narrow arguments take a
+whole 8-byte slot on the stack here; Apple's variant packs them.
+"""
+
+from libferry.abi.facts import LP64, Abi
+
+ABI = Abi(
+    name="aarch64-aapcs64",
+    cpu="aarch64",
+    os=("linux",),
+    specification="Arm IHI 0055 (2024Q3), 6.8.2",
+    sizes=LP64,
+    char_signed=False,
+    wchar_signed=False,
+    integer_registers=tuple(f"x{n}" for n in range(8)),
+    vector_registers=tuple(f"v{n}" for n in range(8)),
+    stack_slot=8,
+    float_result="vector",
+)

@@ -1,0 +1,31 @@
+"""i386 System V: 32-bit Linux on x86.
+
+System V Application Binary Interface, Intel386 Architecture Processor Supplement,
+version 1.1, 2.2.3 "Parameter Passing"; 2.1.1 for sizes.
+
+==========  ==================================================================
+stack       every argument, in 4-byte slots, the first one lowest
+eax, edx    integer results; 64-bit ones in both, the low half in eax
+st(0)       floating-point results, on the x87 stack, whatever their type
+==========  ==================================================================
+
+Odd: a ``double`` or ``long long`` on the stack is only 4-byte aligned. Results of
+type ``float`` come back with the x87's 64-bit significand and are rounded by
+whoever stores them.
+"""
+
+from libferry.abi.facts import ILP32, Abi
+
+ABI = Abi(
+    name="i386-sysv",
+    cpu="i386",
+    os=("linux",),
+    specification="System V ABI, Intel386 supplement 1.1, 2.2.3",
+    sizes=ILP32,
+    char_signed=True,
+    wchar_signed=True,
+    integer_registers=(),
+    vector_registers=(),
+    stack_slot=4,
+    float_result="x87",
+)

@@ -1,0 +1,33 @@
+"""i386 Windows: cdecl and stdcall.
+
+Microsoft Learn, "Argument passing and naming conventions", "__cdecl", "__stdcall".
+
+==========  ==================================================================
+stack       every argument, in 4-byte slots, the first one lowest
+eax, edx    integer results; 64-bit ones in both, the low half in eax
+st(0)       floating-point results
+==========  ==================================================================
+
+Odd: the two conventions differ in who pops the arguments and in how a name is
+decorated, not in where anything lies. The trampoline restores the stack pointer
+itself, so it serves both; what remains is the name. A stdcall ``f(int, int)`` is
+``_f@8`` to the linker, and a DLL may export that, or ``f@8`` (mingw drops the
+underscore), or, with a .def file as Windows' own DLLs do, plain ``f``.
+"""
+
+from libferry.abi.facts import ILP32_WINDOWS, Abi
+
+ABI = Abi(
+    name="i386-windows",
+    cpu="i386",
+    os=("windows",),
+    specification='Microsoft Learn, "Argument passing and naming conventions"',
+    sizes=ILP32_WINDOWS,
+    char_signed=True,
+    wchar_signed=False,
+    integer_registers=(),
+    vector_registers=(),
+    stack_slot=4,
+    float_result="x87",
+    stdcall=("{name}", "{name}@{bytes}", "_{name}@{bytes}"),
+)

@@ -1,0 +1,35 @@
+"""x86-64 Windows.
+
+Microsoft Learn, "x64 calling convention"; "Windows data types" for sizes.
+
+==========  ==================================================================
+rcx .. r9   the first four arguments, if they are integers or pointers
+xmm0-3      the first four arguments, if they are floating-point
+rax, xmm0   results
+home space  32 bytes above the return address that the caller reserves and the
+            callee may use for anything
+==========  ==================================================================
+
+Odd: registers go by position, not by class: in ``f(double, int)`` the int is in
+rdx and rcx is unused. The fifth argument lies above the home space, so the stack
+image begins with 32 bytes that carry nothing. ``long`` has 32 bits. stdcall and
+cdecl are accepted by compilers and mean nothing.
+"""
+
+from libferry.abi.facts import LLP64, Abi
+
+ABI = Abi(
+    name="x86_64-windows",
+    cpu="x86_64",
+    os=("windows",),
+    specification='Microsoft Learn, "x64 calling convention"',
+    sizes=LLP64,
+    char_signed=True,
+    wchar_signed=False,
+    integer_registers=("rcx", "rdx", "r8", "r9"),
+    vector_registers=tuple(f"xmm{n}" for n in range(4)),
+    positional=True,
+    stack_slot=8,
+    stack_start=32,
+    float_result="vector",
+)

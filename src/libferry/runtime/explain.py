@@ -1,0 +1,263 @@
+"""The words for what the C core finds wrong.
+
+The core says *that* an argument is refused, by a short code; the table here says
+what that means and what to do, in terms of the declaration.
+"""
+
+from __future__ import annotations
+
+import reprlib
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from libferry import _core
+from libferry.abi import Integer, Real
+from libferry.abi.types import spell
+from libferry.errors import (
+    ArenaFull,
+    ArgumentTypeError,
+    ArgumentValueError,
+    ChannelError,
+    DeadlineExceeded,
+    FerryError,
+    LibraryClosed,
+    LibraryCrashed,
+)
+
+if TYPE_CHECKING:
+    from libferry.contract import Signature
+
+# code of pack.c -> (error, what happened, hint)
+_ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
+    "not an integer": (
+        ArgumentTypeError,
+        "{kind} is not an integer",
+        "pass an int",
+    ),
+    "not a bool": (ArgumentTypeError, "{value} is not a bool", "pass True, False, 0 or 1"),
+    "not a number": (ArgumentTypeError, "{kind} is not a number", "pass a float or an int"),
+    "does not fit": (
+        ArgumentValueError,
+        "{value} does not fit in {ctype}{range}",
+        "check the value, or declare a wider type if the library's is wider",
+    ),
+    "not a pointer": (
+        ArgumentTypeError,
+        "{kind} cannot be passed as {ctype}",
+        "pass bytes, a bytearray, a numpy array, a Buffer, a Pointer or None; an address that "
+        "you know to be right becomes a Pointer by lib.cast(type, address)",
+    ),
+    "no buffer": (
+        ArgumentTypeError,
+        "{kind} gives no contiguous memory for {ctype}",
+        "pass bytes, a bytearray, a contiguous numpy array or a Buffer",
+    ),
+    "not bytes": (
+        ArgumentTypeError,
+        "a str cannot be encoded: the library was loaded with encoding=None",
+        "pass bytes, or load it with encoding='utf-8'",
+    ),
+    "not str": (
+        ArgumentTypeError,
+        "bytes cannot be passed as {ctype}",
+        "pass a str: wide strings are encoded for the target",
+    ),
+    "read-only": (
+        ArgumentTypeError,
+        "{kind} is read-only and {ctype} may be written to",
+        "pass a bytearray or a Buffer; if the function only reads, declare the parameter const",
+    ),
+    "read-only str": (
+        ArgumentTypeError,
+        "a str is read-only and {ctype} may be written to",
+        "pass a bytearray or a Buffer; if the function only reads, declare the parameter const",
+    ),
+    "not contiguous": (
+        ArgumentTypeError,
+        "{kind} is not contiguous in memory",
+        "pass numpy.ascontiguousarray(...) of it",
+    ),
+    "other elements": (
+        ArgumentTypeError,
+        "the items of {kind} are not what {ctype} points to",
+        "convert the array to that type first, for example with astype",
+    ),
+    "overlaps": (
+        ArgumentValueError,
+        "{kind} overlaps with another argument that is written to",
+        "use views of one Buffer: those are shared memory, not copies",
+    ),
+    "embedded NUL": (
+        ArgumentValueError,
+        "{value} has a NUL inside, where the C string would end",
+        "if it is data with a length, declare the parameter const void * or "
+        "const unsigned char *",
+    ),
+    "cannot be encoded": (
+        ArgumentValueError,
+        "{value} cannot be encoded for {ctype}",
+        "check the text, or load the library with the encoding it expects",
+    ),
+    "freed Buffer": (
+        ArgumentValueError,
+        "the Buffer was freed",
+        "free it after its last use, or make a new one",
+    ),
+    "other library": (
+        ArgumentTypeError,
+        "{value} belongs to another library",
+        "its address means nothing here; if the two share one process and one heap, "
+        "lib.cast(type, pointer.address) says so",
+    ),
+    "other type": (
+        ArgumentTypeError,
+        "{value} cannot be passed as {ctype}",
+        "pass a pointer of that type; pointer.cast(type) overrides the check",
+    ),
+}
+
+
+def _range(ctype: object) -> str:
+    if isinstance(ctype, Integer):
+        low = -(1 << (8 * ctype.size - 1)) if ctype.signed else 0
+        return f", {low} to {low + (1 << (8 * ctype.size)) - 1}"
+    return f" of {ctype.size} bytes" if isinstance(ctype, Real) else ""
+
+
+def _kind(value: object) -> str:
+    """Name a value by its type, with the items' type of arrays."""
+    detail = getattr(value, "dtype", None) or getattr(value, "typecode", None)
+    return type(value).__name__ + (f" of {detail}" if detail is not None else "")
+
+
+def argument(function: _core.Function, index: int, value: object, code: str) -> NoReturn:
+    """Raise for one refused argument."""
+    signature: Signature = function.signature
+    parameter = signature.parameters[index]
+    error, happened, hint = _ARGUMENTS[code]
+    name = f" ({parameter.name})" if parameter.name else ""
+    raise error(
+        f"call {signature.name}, argument {index + 1}{name}",
+        happened.format(
+            value=reprlib.repr(value),
+            kind=_kind(value),
+            ctype=spell(parameter.type),
+            range=_range(parameter.type),
+        ),
+        hint=f"{hint}; declared: {signature}",
+    )
+
+
+def count(function: _core.Function, given: int, names: tuple[str, ...] | None) -> NoReturn:
+    """Raise for a wrong number of arguments, or named ones."""
+    signature: Signature = function.signature
+    wanted = len(signature.parameters)
+    happened = (
+        f"C functions take no named arguments ({', '.join(names)})"
+        if names
+        else f"{given} argument{'s' * (given != 1)} given, {wanted} declared"
+    )
+    raise ArgumentTypeError(f"call {signature.name}", happened, hint=f"declared: {signature}")
+
+
+# NTSTATUS values of the exceptions a library is likely to end with; [MS-ERREF] 2.3.1
+_EXCEPTIONS = {
+    0x80000003: "EXCEPTION_BREAKPOINT",
+    0xC0000005: "EXCEPTION_ACCESS_VIOLATION",
+    0xC000001D: "EXCEPTION_ILLEGAL_INSTRUCTION",
+    0xC0000094: "EXCEPTION_INT_DIVIDE_BY_ZERO",
+    0xC0000096: "EXCEPTION_PRIV_INSTRUCTION",
+    0xC00000FD: "EXCEPTION_STACK_OVERFLOW",
+    0xC0000374: "STATUS_HEAP_CORRUPTION",
+    0xC0000409: "STATUS_STACK_BUFFER_OVERRUN",
+    0xE06D7363: "an uncaught C++ exception",
+}
+_WITH_ADDRESS = ("SIGSEGV", "SIGBUS", "EXCEPTION_ACCESS_VIOLATION")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def crash(session: _core.Session, tried: str, hint: str | None = None) -> LibraryCrashed:
+    """Describe how the worker of ``session`` ended."""
+    death = session.death()
+    number = death.get("signal") or None
+    code = death.get("exit_code") or None
+    fault = death.get("fault", False)
+    if number:
+        name = _signal_name(number)
+    elif fault:
+        code = death["code"]
+        name = _EXCEPTIONS.get(code, f"exception {code:#010x}")
+    else:
+        name = f"exit code {code or 0}"
+    happened = f"its worker was ended by {name}" if number or fault else f"its worker left: {name}"
+    address = program_counter = None
+    # A signal that came from outside leaves an older, or no, record.
+    if fault and number in (None, death["code"]):
+        program_counter = death["program_counter"]
+        if name in _WITH_ADDRESS:
+            address = death["address"]
+            happened += f" at address {address:#x}"
+        happened += f" (program counter {program_counter:#x})"
+    return LibraryCrashed(
+        tried,
+        happened,
+        hint=hint or "this process is unharmed; load the library again for a fresh worker, and "
+        "check the declaration against the library's header if every call does this",
+        signal=number,
+        code=code,
+        address=address,
+        program_counter=program_counter,
+    )
+
+
+def ended(session: _core.Session, function: _core.Function | None, code: str) -> NoReturn:
+    """Raise for a call on a session that is over, or that just ended."""
+    tried = f"call {function.__name__}" if function is not None else "use the library"
+    if code == "closed":
+        raise LibraryClosed(tried, "the library is closed", hint="load it again")
+    if code == "forked":
+        raise LibraryClosed(
+            tried,
+            "this process is a fork, and the library belongs to its parent",
+            hint="load the library after the fork, once in each process",
+        )
+    if code == "expired":
+        raise DeadlineExceeded(
+            tried,
+            "no answer within the timeout; its worker was ended",
+            hint="load the library again, with a longer timeout if the call may take that long",
+        )
+    if code == "violated":
+        raise ChannelError(
+            tried,
+            "the worker wrote a reply word that no lawful worker writes, and was ended",
+            hint="the library has damaged or attacked its worker; load it again, and do not "
+            "trust what it returned before",
+        )
+    raise crash(session, tried)
+
+
+def arena(session: _core.Session, size: int) -> NoReturn:
+    """Raise for a request that the arena cannot hold."""
+    raise ArenaFull(
+        f"find {size:,} bytes of shared memory",
+        f"the arena has {session.arena_free:,} free, in pieces" if session.arena_free else
+        "the system gave no memory",
+        hint="free Buffers that are no longer used, or load the library with a larger arena=",
+    )
+
+
+_hooks: dict[str, Callable[..., NoReturn]] = {
+    "argument": argument,
+    "count": count,
+    "ended": ended,
+    "arena": arena,
+}
+_core.set_hooks(**_hooks)

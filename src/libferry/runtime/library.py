@@ -1,0 +1,436 @@
+"""``load`` and ``Library``: the way in."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+from libferry import _core
+from libferry.abi import ABIS, CType
+from libferry.abi import Pointer as PointerType
+from libferry.binary import Binary, read
+from libferry.contract import Signature, declare, parse_type
+from libferry.errors import (
+    ArgumentTypeError,
+    DeclarationError,
+    FerryError,
+    LoadError,
+    NoRunner,
+    SymbolNotFound,
+)
+from libferry.loader import locate
+from libferry.runtime import runner as runners
+from libferry.runtime import wine
+from libferry.runtime.binding import bind
+from libferry.runtime.memory import Buffer, Out, Pointer
+from libferry.runtime.services import Services
+from libferry.runtime.worker import Worker
+
+Isolation = Literal["auto", "in-process", "worker"]
+
+SPIN_NS = 50_000  # about what it costs to wake an idle processor
+ARENA = {8: 1 << 30, 4: 1 << 28}  # bytes of address space by pointer size; pages come when used
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    header: str | os.PathLike[str] | None = None,
+    isolation: Isolation = "auto",
+    sysroot: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+    encoding: str | None = "utf-8",
+    arena: int | None = None,
+    spin: bool = True,
+) -> Library:
+    """Open a native library wherever it can live.
+
+    Args:
+        path: the file, or a bare name such as ``libz.so.1`` for the system's search.
+        header: C declarations, as text or as the path of a file.
+        isolation: ``"in-process"``, ``"worker"`` (a process of its own), or ``"auto"``:
+            in-process if this process can hold it.
+        sysroot: a folder with the target's C library, for libraries of another system.
+        timeout: seconds a call may take; then its worker is ended. Workers only.
+        encoding: of ``char`` strings; None gives and takes bytes.
+        arena: bytes of memory shared with the worker (default 1 GiB, or 256 MiB for a
+            32-bit worker; pages are taken when used).
+        spin: whether to wait for a worker by looking before sleeping. False saves CPU
+            and costs a few microseconds a call.
+
+    Raises:
+        LibraryNotFound, BadBinary: there is no such library, or it is none.
+        NoRunner: nothing here can host it; the hint names the package that can.
+        LoadError: its own loader refused it.
+        DeclarationError: the header cannot be read, or declares what cannot be called.
+    """
+    if isolation not in ("auto", "in-process", "worker"):
+        raise ArgumentTypeError(
+            "load a library",
+            f"isolation is {isolation!r}",
+            hint="'auto', 'in-process' or 'worker'",
+        )
+    root = Path(sysroot) if sysroot is not None else None
+    file = locate(
+        path,
+        cpu=runners.host_cpu(),
+        sysroot=root,
+        windows_folder=wine.system_folder("x86_64-windows"),
+    )
+    binary = read(file)
+    abi = runners.abi_of(binary)
+    fits = abi.name == runners.host_abi() and root is None
+    if isolation == "in-process" and not fits:
+        reason = "a sysroot was given" if root else f"this process is {runners.host_abi()}"
+        raise NoRunner(
+            f"load {file.name} in-process",
+            f"it is {abi.name} and {reason}",
+            hint="isolation='auto' gives it a worker of its own",
+        )
+    # read the declarations first: what cannot be declared needs no process
+    signatures = _declarations(header, abi.name)
+    timeout_ns = _nanoseconds(timeout)
+    if isolation == "worker" or not fits:
+        worker = Worker(
+            runners.find(abi.name, root),
+            arena=arena or ARENA[abi.pointer_size],
+            spin_ns=SPIN_NS if spin else 0,
+            timeout_ns=timeout_ns,
+        )
+        session = worker.session
+    else:
+        if timeout is not None:
+            raise ArgumentTypeError(
+                f"load {file.name} in-process with a timeout",
+                "a call inside this process cannot be ended",
+                hint="isolation='worker' gives it a process that can",
+            )
+        worker, session = None, _core.Session()
+    library = Library(binary, abi.name, session, worker, encoding)
+    library._open()
+    library._declare(signatures)
+    return library
+
+
+def _nanoseconds(timeout: float | None) -> int:
+    if timeout is None:
+        return 0
+    if not timeout > 0:
+        raise ArgumentTypeError(
+            "load a library", f"timeout is {timeout!r}", hint="give seconds above zero, or None"
+        )
+    return max(1, int(timeout * 1e9))
+
+
+def _declarations(
+    header: str | os.PathLike[str] | None, abi_name: str
+) -> tuple[dict[str, Signature], dict[str, CType]]:
+    if header is None:
+        return {}, {}
+    text = os.fspath(header)
+    if isinstance(header, os.PathLike) or not set(";(\n") & set(text):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise DeclarationError(
+                f"read the header {text}",
+                getattr(error, "strerror", None) or str(error),
+                hint="give a header's path, or C declarations as text",
+            ) from None
+    declared = declare(text, abi_name)
+    return declared.functions, declared.types
+
+
+class Library:
+    """An open library. Made by ``load``.
+
+    Declared functions are attributes; ``lib["name"]`` reaches those whose names are
+    taken by methods here. ``with`` closes it at the end.
+
+    Attributes:
+        binary: what its file says of itself.
+        abi: the ABI it is called by, such as ``i386-windows``.
+        isolation: ``in-process`` or ``worker``.
+        through: what runs its worker, or ``this process``.
+        pid: its worker's process id, or this process's.
+    """
+
+    def __init__(
+        self,
+        binary: Binary,
+        abi: str,
+        session: _core.Session,
+        worker: Worker | None,
+        encoding: str | None,
+    ) -> None:
+        self.binary = binary
+        self.abi = abi
+        self.isolation = "worker" if worker else "in-process"
+        self.through = worker.runner.through if worker else "this process"
+        self.pid = worker.pid if worker else os.getpid()
+        self._session = session
+        self._worker = worker
+        self._encoding = encoding
+        self._services = Services(session, abi)
+        self._handle = 0
+        self._signatures: dict[str, Signature] = {}
+        self._types: dict[str, CType] = {}
+        if worker:
+            weakref.finalize(self, worker.close)
+
+    # ---- opening ----
+
+    def _open(self) -> None:
+        path = self.binary.path.absolute()
+        windows = self._worker is not None and self._worker.runner.windows
+        target = str(path)
+        if windows:
+            target = path.name if wine.is_system(path) else wine.windows_path(path)
+        try:
+            self._handle, message = self._services.open(target)
+        except FerryError:
+            self.close()
+            raise
+        if not self._handle:
+            self.close()
+            raise self._refused(message, windows)
+        if windows:
+            self._choose_errno()
+
+    def _refused(self, message: str, windows: bool) -> LoadError:
+        hint = (
+            "install what is missing, or set LD_LIBRARY_PATH to its folder; for a library of "
+            "another system give sysroot="
+        )
+        if windows:
+            missing = wine.missing_imports(self.binary)
+            if missing:
+                message += f"; missing: {', '.join(missing)}"
+            hint = "put the DLLs that it needs into its folder; libferry inspect lists them"
+        return LoadError(f"open {self.binary.path.name} ({self.abi})", message, hint=hint)
+
+    def _choose_errno(self) -> None:
+        """Windows has an errno per C runtime; report that of the one this DLL uses."""
+        needed = [name.lower() for name in self.binary.needed]
+        for name in needed:
+            if name.startswith(("msvcr", "ucrtbase")) and self._services.errno_of(name):
+                return
+        if any(name.startswith("api-ms-win-crt") for name in needed):
+            self._services.errno_of("ucrtbase.dll")
+
+    # ---- functions ----
+
+    def _declare(self, declared: tuple[dict[str, Signature], dict[str, CType]]) -> None:
+        signatures, types = declared
+        self._signatures.update(signatures)
+        self._types.update(types)
+
+    def function(self, declaration: str, *, gil: Literal["release", "keep"] = "release") -> _core.Function:
+        """Declare one function and give it.
+
+        Args:
+            declaration: such as ``"int add(int, int)"``; typedefs of the header are known.
+            gil: ``"keep"`` for a function that returns at once: in-process, other Python
+                threads then wait for it, and the call is faster.
+
+        Raises:
+            DeclarationError: it is not one function's declaration, or cannot be called.
+            SymbolNotFound: the library does not export it.
+        """
+        text = declaration if declaration.rstrip().endswith(";") else declaration + ";"
+        declared = declare(text, self.abi, tuple(self._types.items()))
+        if len(declared.functions) != 1:
+            raise DeclarationError(
+                "declare a function",
+                f"{declaration!r} declares {len(declared.functions)}",
+                hint="give exactly one, such as 'int add(int, int)'",
+            )
+        (signature,) = declared.functions.values()
+        function = self._bind(signature, keep_gil=gil == "keep")
+        self._signatures[signature.name] = signature
+        self.__dict__.pop(signature.name, None)
+        return function
+
+    def _bind(self, signature: Signature, *, keep_gil: bool = False) -> _core.Function:
+        spellings: Sequence[str] = (signature.name,)
+        if signature.stdcall and (formats := ABIS[self.abi].stdcall):
+            size = signature.plan.argument_bytes
+            spellings = [form.format(name=signature.name, bytes=size) for form in formats]
+        return bind(
+            self._session,
+            signature,
+            self._find(spellings),
+            pointer_result=self._pointer,
+            string_result=self._string_or_none,
+            encoding=self._encoding,
+            keep_gil=keep_gil,
+        )
+
+    def _find(self, spellings: Sequence[str]) -> int:
+        for spelling in spellings:
+            address = self._services.symbol(self._handle, spelling)
+            if address:
+                return address
+        name = spellings[0]
+        near = difflib.get_close_matches(name, dir(self), 3, 0.6)
+        raise SymbolNotFound(
+            f"find {name} in {self.binary.path.name}",
+            "the library does not export it",
+            hint=f"near matches: {', '.join(near)}" if near else
+            f"libferry inspect {self.binary.path} lists what it exports",
+        )
+
+    def symbol(self, name: str) -> int:
+        """The address of an exported name, in the library's process.
+
+        Raises:
+            SymbolNotFound: it exports no such name; the hint offers near ones.
+        """
+        return self._find((name,))
+
+    def __getattr__(self, name: str) -> _core.Function:
+        if name.startswith("__") or "_signatures" not in self.__dict__:
+            raise AttributeError(name)
+        function = self[name]
+        self.__dict__[name] = function  # the next look-up does not come here
+        return function
+
+    def __getitem__(self, name: str) -> _core.Function:
+        """The declared function of that name, even if a method has the same name."""
+        signature = self._signatures.get(name)
+        if signature is not None:
+            return self._bind(signature)
+        if name in dir(self):
+            raise SymbolNotFound(
+                f"call {name} of {self.binary.path.name}",
+                "it is exported, but its types are not known",
+                hint=f"declare it: lib.function('int {name}(...)'), or in header=",
+            )
+        self._find((name,))
+        raise SymbolNotFound(
+            f"call {name} of {self.binary.path.name}",
+            "its types are not known",
+            hint=f"declare it: lib.function('int {name}(...)'), or in header=",
+        )
+
+    def __dir__(self) -> list[str]:
+        """What the library exports."""
+        return sorted({export.name for export in self.binary.exports})
+
+    # ---- memory ----
+
+    def buffer(self, size: int) -> Buffer:
+        """Memory of ``size`` bytes, zeroed, that both sides see without copying.
+
+        Raises:
+            ArenaFull: the shared memory has no room.
+        """
+        return Buffer(self._session, size)
+
+    def out(self, ctype: str) -> Out:
+        """Room for one value of a C type, to be stored through a pointer.
+
+        ``lib.out("sqlite3 *")`` is passed where ``sqlite3 **`` is declared.
+
+        Raises:
+            DeclarationError: the type is not known, or has no size.
+        """
+        pointee = self._type(ctype)
+        size = getattr(pointee, "size", None)
+        if size is None:
+            raise DeclarationError(
+                f"make room for a {ctype}",
+                "its size is not known",
+                hint=f"a function that fills one takes its address: lib.out({ctype + ' *'!r})?",
+            )
+        kind = PointerType(pointee, ABIS[self.abi].pointer_size)
+        out = Out(self._session, size, kind.name)
+        out.library, out.pointee = self, pointee
+        return out
+
+    def cast(self, ctype: str, address: int | _core.Pointer) -> Pointer:
+        """An address as a typed pointer of this library; nothing checks that it is one.
+
+        Raises:
+            DeclarationError: ``ctype`` is not a pointer type.
+            ArgumentTypeError: the address is none.
+        """
+        pointer = self._type(ctype)
+        if not isinstance(pointer, PointerType):
+            raise DeclarationError(
+                f"cast to {ctype}", "it is not a pointer type", hint=f"{ctype + ' *'!r}?"
+            )
+        number = address.address if isinstance(address, _core.Pointer) else address
+        if not isinstance(number, int) or not -1 <= number < 1 << (8 * pointer.size):
+            raise ArgumentTypeError(
+                f"cast {address!r} to {ctype}",
+                f"it is not an address of {8 * pointer.size} bits",
+                hint="give an int, such as lib.symbol(name), or a Pointer",
+            )
+        return self._make_pointer(pointer.name, number % (1 << (8 * pointer.size)))
+
+    def _type(self, ctype: str) -> CType:
+        return parse_type(ctype, self.abi, tuple(self._types.items()))
+
+    def _make_pointer(self, ctype: str, address: int) -> Pointer:
+        pointer = Pointer(self._session, ctype, address)
+        pointer.library = self
+        return pointer
+
+    def _pointer(self, ctype: str, address: int) -> Pointer | None:
+        return self._make_pointer(ctype, address) if address else None
+
+    def _read(self, address: int, size: int) -> bytes:
+        return self._services.read(address, size)
+
+    def _string(self, address: int, ctype: str) -> str | bytes:
+        wide = ctype == "wchar_t *"
+        unit = ABIS[self.abi].sizes["wchar_t"] if wide else 1
+        data = self._services.string(address, unit)
+        if wide:
+            return data.decode({2: "utf-16-le", 4: "utf-32-le"}[unit], "surrogatepass")
+        return data if self._encoding is None else data.decode(self._encoding, "surrogateescape")
+
+    def _string_or_none(self, ctype: str, address: int) -> str | bytes | None:
+        return self._string(address, ctype) if address else None
+
+    # ---- state ----
+
+    @property
+    def errno(self) -> int:
+        """``errno`` after this thread's last call; 0 if that call did not set it."""
+        return self._session.errno
+
+    @property
+    def last_error(self) -> int:
+        """``GetLastError()`` after this thread's last call; 0 outside Windows libraries."""
+        return self._session.last_error
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._session.closed
+
+    def close(self) -> None:
+        """Close the library, and end its worker. Twice is fine."""
+        if self._worker:
+            self._worker.close()
+        elif not self.closed:
+            if self._handle:
+                self._services.close(self._handle)
+            self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.closed else ""
+        where = self.isolation if self._worker is None else f"worker {self.pid}, {self.through}"
+        return f"<libferry.Library {self.binary.path.name} ({self.abi}; {where}{state})>"

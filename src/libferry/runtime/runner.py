@@ -1,0 +1,200 @@
+"""What this machine can host, and through what.
+
+One row per ABI says how a worker for it is started on a Linux machine of some CPU:
+directly by the kernel, through qemu-user, or through Wine. ``find`` checks that the
+pieces are there, and says which package brings a missing one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from libferry.abi import ABIS, Abi
+from libferry.binary import Binary
+from libferry.errors import NoRunner
+from libferry.runtime import wine
+
+WORKERS = Path(__file__).parent / "workers"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How to start the worker of one ABI here.
+
+    Attributes:
+        abi: the ABI's name.
+        through: what runs it, for people: ``this kernel``, ``qemu-aarch64-static``.
+        command: the words before the worker's own arguments.
+        environment: variables to set for it.
+        windows: whether the worker is a Windows program under Wine.
+    """
+
+    abi: str
+    through: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    windows: bool = False
+
+
+@dataclass(frozen=True)
+class _Native:
+    """A Linux ABI: its program interpreter, and what brings that on Debian.
+
+    ``runs_on`` names the host CPUs that execute it directly; ``qemu`` the qemu-user
+    program for the others. ``sysroot`` is where Debian keeps a cross C library.
+    """
+
+    interpreter: str
+    runs_on: tuple[str, ...]
+    package: str
+    qemu: str = ""
+    sysroot: str = ""
+    library_folders: tuple[str, ...] = ()
+
+
+# Interpreters: the psABI supplements' "Program Interpreter" and glibc's
+# shlib-versions. Folders: Debian's multiarch tuples.
+_NATIVE = {
+    "x86_64-sysv": _Native(
+        "/lib64/ld-linux-x86-64.so.2",
+        ("x86_64",),
+        "libc6",
+        "qemu-x86_64",
+        "/usr/x86_64-linux-gnu",
+        ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib64", "usr/lib64"),
+    ),
+    "i386-sysv": _Native(
+        "/lib/ld-linux.so.2",
+        ("x86_64", "i386"),
+        "libc6-i386",
+        "qemu-i386",
+        "/usr/i686-linux-gnu",
+        ("lib/i386-linux-gnu", "usr/lib/i386-linux-gnu", "lib32", "usr/lib32"),
+    ),
+    "aarch64-aapcs64": _Native(
+        "/lib/ld-linux-aarch64.so.1",
+        ("aarch64",),
+        "libc6-arm64-cross",
+        "qemu-aarch64",
+        "/usr/aarch64-linux-gnu",
+        ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64"),
+    ),
+}
+
+
+def host_cpu() -> str:
+    """This machine's CPU, as ``libferry.binary`` names it."""
+    machine = platform.machine()
+    return {"amd64": "x86_64", "arm64": "aarch64", "i686": "i386"}.get(machine.lower(), machine)
+
+
+def host_abi() -> str:
+    """The ABI of this process."""
+    return next(
+        (abi.name for abi in ABIS.values() if abi.cpu == host_cpu() and "linux" in abi.os), "none"
+    )
+
+
+def abi_of(binary: Binary) -> Abi:
+    """The ABI of a library.
+
+    Raises:
+        NoRunner: there is no worker for it.
+    """
+    for abi in ABIS.values():
+        if abi.cpu == binary.cpu and binary.os in abi.os and binary.endian == "little":
+            return abi
+    raise NoRunner(
+        f"host {binary.path.name}",
+        f"it is a {binary.endian}-endian {binary.bits}-bit {binary.cpu} library for "
+        f"{binary.os}, and there is no worker for that yet",
+        hint=f"workers exist for {', '.join(ABIS)}",
+    )
+
+
+def find(abi_name: str, sysroot: Path | None = None) -> Runner:
+    """How a worker of that ABI is started here.
+
+    Args:
+        abi_name: a key of ``libferry.abi.ABIS``.
+        sysroot: a folder that has the target's C library, instead of this system's.
+
+    Raises:
+        NoRunner: something is missing; the hint names the package.
+    """
+    worker = next(WORKERS.glob(f"worker-{abi_name}*"), None)
+    if worker is None:
+        raise NoRunner(
+            f"host {abi_name}",
+            "this installation of libferry has no worker for it",
+            hint="install libferry from its wheel, or run native/build.py in a checkout",
+        )
+    if ABIS[abi_name].os == ("windows",):
+        return _through_wine(abi_name, worker)
+    native = _NATIVE[abi_name]
+    if host_cpu() in native.runs_on:
+        return _direct(abi_name, native, worker, sysroot)
+    return _through_qemu(abi_name, native, worker, sysroot)
+
+
+def _direct(abi_name: str, native: _Native, worker: Path, sysroot: Path | None) -> Runner:
+    if sysroot is None:
+        if not os.path.exists(native.interpreter):
+            raise NoRunner(
+                f"host {abi_name}",
+                f"its program interpreter {native.interpreter} is missing",
+                hint=f"apt-get install {native.package}, or give a sysroot= that has it",
+            )
+        return Runner(abi_name, "this kernel", (str(worker),))
+    interpreter = _interpreter(abi_name, native, sysroot)
+    folders = ":".join(str(sysroot / folder) for folder in native.library_folders)
+    command = (str(interpreter), "--library-path", folders, str(worker))
+    return Runner(abi_name, f"this kernel, with {sysroot}", command)
+
+
+def _through_qemu(abi_name: str, native: _Native, worker: Path, sysroot: Path | None) -> Runner:
+    qemu = shutil.which(f"{native.qemu}-static") or shutil.which(native.qemu)
+    if qemu is None:
+        raise NoRunner(
+            f"host {abi_name}",
+            f"this machine is {host_cpu()}, and {native.qemu} is missing",
+            hint=f"apt-get install qemu-user-static {native.package}",
+        )
+    root = sysroot or Path(native.sysroot)
+    _interpreter(abi_name, native, root)
+    return Runner(abi_name, Path(qemu).name, (qemu, "-L", str(root), str(worker)))
+
+
+def _interpreter(abi_name: str, native: _Native, sysroot: Path) -> Path:
+    interpreter = sysroot / native.interpreter.lstrip("/")
+    if not interpreter.exists():
+        raise NoRunner(
+            f"host {abi_name}",
+            f"the sysroot {sysroot} has no {native.interpreter}",
+            hint=f"apt-get install {native.package}, or give a sysroot= that has the target's "
+            "C library",
+        )
+    return interpreter
+
+
+def _through_wine(abi_name: str, worker: Path) -> Runner:
+    program = wine.program()
+    if program is None:
+        raise NoRunner(
+            f"host {abi_name}", "Wine is missing", hint="apt-get install wine64"
+        )
+    if ABIS[abi_name].cpu == "i386" and not wine.has_32_bit():
+        raise NoRunner(
+            f"host {abi_name}",
+            "this Wine has no 32-bit part (no i386-windows/ntdll.dll in its library folder)",
+            hint="tools/setup-debian adds it without i386 packages; elsewhere install wine32, "
+            "or Wine 8 or later built for WoW64",
+        )
+    return Runner(
+        abi_name, Path(program).name, (program, str(worker)), wine.environment(), windows=True
+    )

@@ -1,0 +1,81 @@
+"""What every session offers besides its library: opening, finding, reading.
+
+They are C functions of the worker (``native/worker/services.c``), or of the
+extension for an in-process session, and are called by frame like any other. The
+order is that of ``enum ferry_service`` in ``native/channel.h``.
+"""
+
+from __future__ import annotations
+
+from libferry import _core
+from libferry.contract import declare
+from libferry.runtime.binding import bind
+
+DECLARATIONS = """
+uintptr_t open(const char *path, char *message, uint32_t size);
+uintptr_t symbol(uintptr_t library, const char *name);
+int close(uintptr_t library);
+size_t length(uintptr_t string, uint32_t unit, size_t limit);
+void copy(void *to, uintptr_t from, size_t size);
+int errno_of(const char *library);
+"""
+
+MESSAGE_BYTES = 1024
+STRING_LIMIT = 1 << 30
+
+
+class Services:
+    """The services of one session, as methods."""
+
+    def __init__(self, session: _core.Session, abi_name: str) -> None:
+        def unused(_: str, __: int) -> object:
+            raise AssertionError("no service returns a pointer")
+
+        functions = declare(DECLARATIONS, abi_name).functions.values()
+        made = {
+            signature.name: bind(
+                session,
+                signature,
+                address,
+                pointer_result=unused,
+                string_result=unused,
+                encoding="utf-8",
+            )
+            for signature, address in zip(functions, session.services(), strict=True)
+        }
+        self._open = made["open"]
+        self._symbol = made["symbol"]
+        self._close = made["close"]
+        self._length = made["length"]
+        self._copy = made["copy"]
+        self._errno_of = made["errno_of"]
+
+    def open(self, path: str) -> tuple[int, str]:
+        """Open a library: its handle, and the loader's words if that is 0."""
+        message = bytearray(MESSAGE_BYTES)
+        handle: int = self._open(path, message, len(message))
+        return handle, message.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+    def symbol(self, handle: int, name: str) -> int:
+        """The address of an exported name, or 0."""
+        address: int = self._symbol(handle, name)
+        return address
+
+    def close(self, handle: int) -> None:
+        """Let go of a handle; the library stays if others hold it."""
+        self._close(handle)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Copy ``size`` bytes from the library's memory."""
+        data = bytearray(size)
+        if size:
+            self._copy(data, address, size)
+        return bytes(data)
+
+    def string(self, address: int, unit: int) -> bytes:
+        """The bytes of a terminated string of ``unit``-byte characters."""
+        return self.read(address, self._length(address, unit, STRING_LIMIT) * unit)
+
+    def errno_of(self, runtime: str) -> bool:
+        """Report ``errno`` from this C runtime (Windows has several)."""
+        return bool(self._errno_of(runtime))

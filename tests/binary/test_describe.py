@@ -1,0 +1,42 @@
+"""A Binary as data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from libferry.binary import read
+from libferry.binary.describe import as_dict
+
+
+def test_a_description_survives_json(small_elf: Path) -> None:
+    described = as_dict(read(small_elf))
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_a_description_says_what_the_source_and_the_command_say(small_elf: Path) -> None:
+    described = as_dict(read(small_elf))
+    exports = described.pop("exports")
+    assert described == {
+        "path": str(small_elf),
+        "format": "elf",
+        "os": "linux",
+        "cpu": "x86_64",
+        "bits": 64,
+        "endian": "little",
+        "kind": "library",
+        "slices": [],
+        "soname": "libsample.so.1",
+        "needed": [],
+        "rpath": [],
+        "runpath": ["$ORIGIN/a", "/b"],
+        "interpreter": None,
+    }
+    assert isinstance(exports, list)
+    kinds = {(e["name"], e["kind"], e["version"]) for e in exports}
+    assert kinds >= {
+        ("answer", "function", "SAMPLE_1"),
+        ("counter", "data", "SAMPLE_1"),
+        ("maybe", "function", "SAMPLE_2"),
+        ("mine", "tls", "SAMPLE_2"),
+    }
