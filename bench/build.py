@@ -56,7 +56,7 @@ def limit_program() -> Path:
 
 def limit_module() -> Any:
     """Give the Python extension of `limit.c`: a host in Python."""
-    include = sysconfig.get_path("include")
+    include = _python_headers()
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     path = _compile(
         SOURCES / "limit.c",
@@ -70,6 +70,7 @@ def cffi_module() -> tuple[Any, str]:
     """Give cffi's compiled extension for `add`, and the compiler it was built with."""
     cffi = optional("cffi", "pip install cffi setuptools")
     optional("setuptools", "pip install cffi setuptools")
+    _python_headers()
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
     if shutil.which(shlex.split(compiler)[0]) is None:
         compiler = f"{shlex.quote(sys.executable)} -m ziglang cc"
@@ -82,6 +83,13 @@ def cffi_module() -> tuple[Any, str]:
     )
     path = ffi.compile(tmpdir=str(OUTPUT))
     return _import_extension("bench_cffi", Path(path)), _version_of(compiler)
+
+
+def _python_headers() -> str:
+    include = sysconfig.get_path("include")
+    if not Path(include, "Python.h").exists():
+        raise NotAvailableError("apt-get install python3-dev")
+    return include
 
 
 def _version_of(compiler: str) -> str:

@@ -212,6 +212,7 @@ static int host(void)
         double result;
         if (!strcmp(mode, "spin")) {
             start_spinning(shared);
+            mean(shared, exchange_spinning, count); /* time to get a CPU for each side */
             result = mean(shared, exchange_spinning, count);
             rest(shared);
         } else if (!strcmp(mode, "gap")) {
@@ -238,7 +239,7 @@ int main(int count, char **arguments)
 #else
 /* ---- the host in Python ------------------------------------------------- */
 
-static struct shared *channel;
+static struct shared *channel; /* the one in use, of those that were attached */
 
 static PyObject *py_attach(PyObject *self, PyObject *fd)
 {
@@ -248,8 +249,15 @@ static PyObject *py_attach(PyObject *self, PyObject *fd)
     struct shared *mapping = map((int)number);
     if (mapping == MAP_FAILED)
         return PyErr_SetFromErrno(PyExc_OSError);
-    channel = mapping;
-    channel->park = 1;
+    mapping->park = 1;
+    return PyLong_FromVoidPtr(mapping);
+}
+
+static PyObject *py_use(PyObject *self, PyObject *address)
+{
+    channel = PyLong_AsVoidPtr(address);
+    if (!channel)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no channel");
     Py_RETURN_NONE;
 }
 
@@ -271,7 +279,8 @@ static PyObject *py_nothing(PyObject *self, PyObject *const *arguments, Py_ssize
 }
 
 static PyMethodDef methods[] = {
-    {"attach", py_attach, METH_O, "Use the mapping of this file descriptor."},
+    {"attach", py_attach, METH_O, "Map this file, give the channel's address."},
+    {"use", py_use, METH_O, "Use this channel from now on."},
     {"spin", py_spin, METH_NOARGS, "One exchange, both sides spinning, the GIL kept."},
     {"park", py_park, METH_NOARGS, "One exchange, both sides sleeping, the GIL kept."},
     {"start_spinning", py_start_spinning, METH_NOARGS, "Wake the worker for `spin`."},

@@ -42,7 +42,7 @@ class Section:
         key: the name on the command line.
         title: the heading.
         why: what is measured, and why so.
-        reference: the contender that the table's ratios refer to.
+        reference: the contender that the table's ratios refer to, if any.
         contenders: who takes part, in the order of the table.
         count: calls per round; None finds a count that fills `ROUND_SECONDS`.
         rounds: how many rounds; None takes the command line's.
@@ -51,7 +51,7 @@ class Section:
     key: str
     title: str
     why: str
-    reference: str
+    reference: str | None
     contenders: Sequence[Contender]
     count: int | None = None
     rounds: int | None = None
@@ -112,7 +112,7 @@ def measure(section: Section, rounds: int) -> Outcome:
                 run, count = runs[name]
                 try:
                     if section.count is None:
-                        run(1 + count // 20)  # caches and a worker's spinning, warm again
+                        run(1 + count // 4)  # caches warm again, a sleeping worker awake
                     outcome.seconds[name].append(run(count))
                 except Exception as error:
                     outcome.absent[name] = f"failed: {type(error).__name__}: {error}"
@@ -123,6 +123,8 @@ def measure(section: Section, rounds: int) -> Outcome:
 
 def _fitting_count(run: Run) -> int:
     count = 1
-    while (took := run(count) * count) < ROUND_SECONDS / 5:
+    while True:
+        best = min(run(count) for _ in range(3))  # the first may wait for a worker to wake up
+        if best * count > ROUND_SECONDS / 5:
+            return max(1, round(ROUND_SECONDS / best))
         count *= 2
-    return max(1, round(count * ROUND_SECONDS / took))

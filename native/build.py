@@ -89,7 +89,7 @@ def build_worker(worker: Worker, folder: Path) -> Path:
         link = ["-nostdlib", "-isystem", include, "-lkernel32", "-Wl,-e,start", "-fno-builtin"]
         link += ["-Wl,--subsystem,console"]
     else:
-        sources.append(NATIVE / "worker" / "posix_services.c")
+        sources += [NATIVE / "worker" / "posix_services.c", NATIVE / "placement.c"]
         link = ["-pthread", "-ldl"]
     zig_cc("-target", worker.target, *COMMON, *sources, *link, "-s", "-o", output)
     output.with_suffix(".pdb").unlink(missing_ok=True)
@@ -109,6 +109,7 @@ def build_extension(folder: Path, *, sanitize: bool = False) -> Path:
         *sorted((NATIVE / "extension").glob("*.c")),
         NATIVE / "worker" / "services.c",
         NATIVE / "worker" / "posix_services.c",
+        NATIVE / "placement.c",
         NATIVE / "arch" / f"{HOST_TRAMPOLINES[machine]}.S",
     ]
     options: list[str | Path] = ["-shared", "-fPIC", "-lm", "-fvisibility=hidden", "-pthread", "-ldl"]
@@ -116,7 +117,7 @@ def build_extension(folder: Path, *, sanitize: bool = False) -> Path:
     if sanitize:
         options += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
     else:
-        options += ["-s"]
+        options += ["-s", "-flto"]  # the path of a call goes through several files
     target = f"{machine}-linux-gnu.{GLIBC}"
     zig_cc("-target", target, *COMMON, *sources, *options, "-o", output)
     return output

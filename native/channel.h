@@ -1,9 +1,9 @@
 /* The channel: memory shared by the host and one worker.
  *
- *     header | lanes, each with a stack of frames | arena
+ *     header | lanes, each a stack of frames | arena
  *
- * A lane is one call in flight. Two words carry it across, each written by both
- * sides with atomic exchanges:
+ * A lane is one call in flight. Two words of its first frame carry it across, each
+ * written by both sides with atomic exchanges:
  *
  *     request   call number << 1 | worker is parked
  *     reply     call number << 1 | host is parked
@@ -13,15 +13,15 @@
  * side that goes to sleep sets the low bit by compare-and-exchange, which fails
  * if the word has moved on; then it does not sleep. No wake-up can be lost.
  *
- * Waiting and placement. Two processors hand a word over in a third of a
+ * Waiting and placement. Two processors hand a word over in less than a tenth of a
  * microsecond as long as both sides look at it; waking an idle processor costs
  * fifty; two processes taking turns on one processor cost five. So there are
  * two ways to wait and nothing in between. A lane is *hot* while calls are
  * short and follow each other closely: the worker spins on another processor
  * than the host's. Otherwise it is *cold*: before it parks, the worker moves to
- * the processor the host called from (request lines carry its number) and the
- * host parks at once after each request, so the two take turns on it. Only the
- * worker decides which it is; the host reads it off the parked bit.
+ * the processor the host called from, and the host parks at once after each
+ * request, so the two take turns on it (placement.h). Only the worker decides
+ * which it is; the host reads it off the parked bit.
  *
  * Trust. The worker may be hostile. The host reads from here only: the reply
  * word (compared with the two values it can lawfully have), result cells and
@@ -77,15 +77,7 @@ struct ferry_header {
 };
 
 struct ferry_lane {
-    /* the host's line */
-    _Alignas(64) _Atomic uint32_t request;
-    uint32_t host_cpu;
-    uint64_t function;
-    uint32_t depth; /* which frame of the lane */
-    /* the worker's line */
-    _Alignas(64) _Atomic uint32_t reply;
-    /* the page boundary keeps lanes off each other's lines */
-    _Alignas(4096) struct ferry_frame frames[CHANNEL_DEPTH];
+    struct ferry_frame frames[CHANNEL_DEPTH];
 };
 
 #define CHANNEL_LANES_OFFSET 4096u
@@ -96,14 +88,13 @@ struct ferry_lane {
 _Static_assert(offsetof(struct ferry_header, base) == 24, "");
 _Static_assert(offsetof(struct ferry_header, fault) == 32 + 8 * SERVICE_COUNT, "");
 _Static_assert(offsetof(struct ferry_fault, address) == 8, "");
-_Static_assert(offsetof(struct ferry_lane, function) == 8, "");
-_Static_assert(offsetof(struct ferry_lane, frames) == 4096, "");
 _Static_assert(sizeof(struct ferry_header) <= CHANNEL_LANES_OFFSET, "");
 _Static_assert(CHANNEL_ARENA_OFFSET % 4096 == 0, "");
 
-static inline struct ferry_lane *channel_lane(void *channel, uint32_t index)
+/* The first frame of a lane, which has its two words. */
+static inline struct ferry_frame *channel_lane(void *channel, uint32_t index)
 {
-    return (struct ferry_lane *)((char *)channel + CHANNEL_LANES_OFFSET) + index;
+    return ((struct ferry_lane *)((char *)channel + CHANNEL_LANES_OFFSET))[index].frames;
 }
 
 #endif

@@ -23,10 +23,9 @@ ferry_call:
     .cfi_def_cfa_register x29
     str     x19, [sp, #16]
     .cfi_offset x19, -16
-    mov     x16, x0
-    mov     x19, x1
+    mov     x19, x0                 /* the frame */
 
-    ldr     w9, [x19, #FRAME_STACK_BYTES]
+    ldrh    w9, [x19, #FRAME_STACK_BYTES]
     sub     sp, sp, x9
     mov     x11, sp
     add     x10, x19, #FRAME_STACK
@@ -38,7 +37,7 @@ ferry_call:
     b       .Lstack
 
 .Lregisters:
-    ldr     w9, [x19, #FRAME_VECTOR_COUNT]
+    ldrh    w9, [x19, #FRAME_VECTOR_COUNT]
     cbz     w9, .Lintegers
     ldp     q0, q1, [x19, #FRAME_VECTOR]
     ldp     q2, q3, [x19, #FRAME_VECTOR + 32]
@@ -50,6 +49,7 @@ ferry_call:
     ldp     x2, x3, [x19, #FRAME_INTEGER + 16]
     ldp     x4, x5, [x19, #FRAME_INTEGER + 32]
     ldp     x6, x7, [x19, #FRAME_INTEGER + 48]
+    ldr     x16, [x19, #FRAME_FUNCTION]
     blr     x16
 
     stp     x0, x1, [x19, #FRAME_RESULT_INTEGER]

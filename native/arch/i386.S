@@ -38,22 +38,22 @@ ENTRY:
     .cfi_def_cfa_register ebp
     push    ebx
     .cfi_offset ebx, -12
-    mov     ebx, [ebp + 12]         /* the frame */
+    mov     ebx, [ebp + 8]          /* the frame */
     and     esp, -16
 
-    mov     ecx, [ebx + FRAME_STACK_BYTES]
+    movzx   ecx, word ptr [ebx + FRAME_STACK_BYTES]
     sub     esp, ecx
 .Lstack:
     sub     ecx, 4
     js      .Lregisters
-    mov     eax, [ebx + ecx + FRAME_STACK]
+    mov     eax, [ebx + ecx + FRAME_STACK_I386]
     mov     [esp + ecx], eax
     jmp     .Lstack
 
 .Lregisters:
     mov     ecx, [ebx + FRAME_INTEGER]
     mov     edx, [ebx + FRAME_INTEGER + 8]
-    call    [ebp + 8]               /* the function */
+    call    [ebx + FRAME_FUNCTION]
 
     mov     [ebx + FRAME_RESULT_INTEGER], eax
     mov     [ebx + FRAME_RESULT_INTEGER + 4], edx

@@ -23,10 +23,9 @@ ferry_call:
     push    rbx
     push    rbx                     /* keeps the stack 16-byte aligned */
     .cfi_offset rbx, -24
-    mov     r11, rdi
-    mov     rbx, rsi
+    mov     rbx, rdi                /* the frame */
 
-    mov     ecx, [rbx + FRAME_STACK_BYTES]
+    movzx   ecx, word ptr [rbx + FRAME_STACK_BYTES]
     sub     rsp, rcx
 .Lstack:
     sub     ecx, 8
@@ -36,7 +35,7 @@ ferry_call:
     jmp     .Lstack
 
 .Lregisters:
-    mov     eax, [rbx + FRAME_VECTOR_COUNT]
+    movzx   eax, word ptr [rbx + FRAME_VECTOR_COUNT]
     test    eax, eax
     jz      .Lintegers
     movups  xmm0, [rbx + FRAME_VECTOR]
@@ -54,7 +53,7 @@ ferry_call:
     mov     rcx, [rbx + FRAME_INTEGER + 24]
     mov     r8,  [rbx + FRAME_INTEGER + 32]
     mov     r9,  [rbx + FRAME_INTEGER + 40]
-    call    r11
+    call    [rbx + FRAME_FUNCTION]
 
     mov     [rbx + FRAME_RESULT_INTEGER], rax
     mov     [rbx + FRAME_RESULT_INTEGER + 8], rdx

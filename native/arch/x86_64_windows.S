@@ -26,10 +26,9 @@ ferry_call:
     mov     rbp, rsp
     .seh_setframe rbp, 0
     .seh_endprologue
-    mov     r11, rcx
-    mov     rbx, rdx
+    mov     rbx, rcx                /* the frame */
 
-    mov     ecx, [rbx + FRAME_STACK_BYTES]
+    movzx   ecx, word ptr [rbx + FRAME_STACK_BYTES]
     sub     rsp, rcx
 .Lstack:
     sub     ecx, 8
@@ -39,7 +38,7 @@ ferry_call:
     jmp     .Lstack
 
 .Lregisters:
-    mov     eax, [rbx + FRAME_VECTOR_COUNT]
+    movzx   eax, word ptr [rbx + FRAME_VECTOR_COUNT]
     test    eax, eax
     jz      .Lintegers
     movups  xmm0, [rbx + FRAME_VECTOR]
@@ -51,7 +50,7 @@ ferry_call:
     mov     rdx, [rbx + FRAME_INTEGER + 8]
     mov     r8,  [rbx + FRAME_INTEGER + 16]
     mov     r9,  [rbx + FRAME_INTEGER + 24]
-    call    r11
+    call    [rbx + FRAME_FUNCTION]
 
     mov     [rbx + FRAME_RESULT_INTEGER], rax
     movups  [rbx + FRAME_RESULT_VECTOR], xmm0

@@ -109,8 +109,16 @@ static inline bool session_usable(const Session *session)
  * on entry and on return. NULL with an exception if the session ended meanwhile. */
 struct lane_record *session_lane(Session *session);
 void session_release(Session *session, struct lane_record *lane);
-/* Where this thread's errno of this session is kept. */
-struct lane_record *session_record(Session *session);
+/* Where errno of this session is kept for a thread of that id. */
+struct lane_record *session_find_record(Session *session, uint64_t thread);
+
+static inline struct lane_record *session_record(Session *session, uint64_t thread)
+{
+    struct lane_record *recent = &session->lanes[session->recent];
+
+    return recent->thread == thread ? recent : session_find_record(session, thread);
+}
+
 /* Raise what a call on an unusable session raises. */
 void session_raise(Session *session, PyObject *function);
 
@@ -119,14 +127,20 @@ void session_raise(Session *session, PyObject *function);
 enum outcome { REPLIED, DIED, EXPIRED, INTERRUPTED, VIOLATED };
 
 struct pending {
-    struct ferry_lane *lane;
+    struct ferry_frame *lane;
     uint32_t before, after; /* lawful values of the reply word, PARKED aside */
     uint64_t deadline;      /* CLOCK_MONOTONIC ns, 0: none */
-    bool spin;
+    bool spin;  /* the worker is looking, on another processor */
+    bool cold;  /* it was asleep, and wakes on ours */
+    uint32_t cpu;
 };
 
-/* Post the lane's next request. */
-struct pending post(Session *session, struct lane_record *record, uint64_t function);
+/* Post the lane's next request: the bytes of `frame` before `end`. */
+struct pending post(Session *session, struct lane_record *record, const struct ferry_frame *frame,
+                    size_t end);
+/* Whether a hot worker answers within a microsecond: then the GIL can be kept, for
+ * letting go of it and taking it back would cost as much as the answer. */
+bool answered_at_once(const struct pending *pending);
 /* Without the GIL. May be called again after INTERRUPTED. */
 enum outcome await_reply(const Session *session, struct pending *pending);
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
@@ -197,8 +211,9 @@ typedef struct {
     bool keep_gil;
     uint8_t result_kind, result_size;
     uint16_t result_offset;
-    uint32_t vector_count, stack_bytes;
-    uint32_t pointers; /* how many arguments are pointers */
+    uint16_t vector_count, stack_bytes;
+    uint16_t frame_end; /* where in the frame the arguments end */
+    uint16_t pointers;  /* how many arguments are pointers */
     struct argument arguments[];
 } Function;
 

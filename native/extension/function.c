@@ -11,38 +11,43 @@ PyTypeObject *function_type;
 
 /* ---- the two ways to call ---- */
 
-static void call_here(Function *function, struct ferry_frame *frame)
+static inline void call_here(Function *function, struct ferry_frame *frame)
 {
-    PyThreadState *thread = function->keep_gil ? NULL : PyEval_SaveThread();
+    PyThreadState *thread = function->keep_gil ? PyThreadState_Get() : PyEval_SaveThread();
+    int *error_number = &errno; /* this thread's: the address stays */
     struct lane_record *record;
-    int error_number;
+    int after;
 
-    errno = 0;
-    ferry_call((uintptr_t)function->address, frame);
-    error_number = errno;
-    if (thread)
+    *error_number = 0;
+    ferry_call(frame);
+    after = *error_number;
+    if (!function->keep_gil)
         PyEval_RestoreThread(thread);
-    record = session_record(function->session);
-    record->error_number = error_number;
+    record = session_record(function->session, thread->id);
+    record->error_number = after;
 }
 
-/* False with an exception: the call did not return. */
+/* False with an exception: the call did not return. The results are then in `frame`:
+ * copied once, so that what is checked is what is used. */
 static bool call_there(Function *function, struct lane_record *record, struct ferry_frame *frame)
 {
     Session *session = function->session;
-    PyThreadState *thread = PyEval_SaveThread();
-    struct pending pending = post(session, record, function->address);
-    enum outcome outcome = await_reply(session, &pending);
+    struct pending pending = post(session, record, frame, function->frame_end);
+    enum outcome outcome = REPLIED;
 
-    PyEval_RestoreThread(thread);
-    while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0) {
-        thread = PyEval_SaveThread();
-        outcome = await_reply(session, &pending);
-        PyEval_RestoreThread(thread);
+    if (!answered_at_once(&pending)) {
+        do {
+            PyThreadState *thread = PyEval_SaveThread();
+
+            outcome = await_reply(session, &pending);
+            PyEval_RestoreThread(thread);
+        } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0);
     }
     if (outcome == REPLIED) {
-        record->error_number = frame->error_number;
-        record->last_error = frame->last_error;
+        record->error_number = pending.lane->error_number;
+        record->last_error = pending.lane->last_error;
+        memcpy((char *)frame + function->result_offset,
+               (const char *)pending.lane + function->result_offset, 16);
         return true;
     }
     if (outcome != DIED)
@@ -53,55 +58,80 @@ static bool call_there(Function *function, struct lane_record *record, struct fe
     return false;
 }
 
-static PyObject *function_call(PyObject *self, PyObject *const *values, size_t flags,
+static bool begins_well(Function *function, Py_ssize_t given, PyObject *names)
+{
+    if (given != Py_SIZE(function) || names) {
+        raise_by(HOOK_COUNT_OF, "(OnO)", (PyObject *)function, given, names ? names : Py_None);
+        return false;
+    }
+    if (!session_usable(function->session)) {
+        session_raise(function->session, (PyObject *)function);
+        return false;
+    }
+    return true;
+}
+
+static bool pack_all(Function *function, PyObject *const *values, struct ferry_frame *frame,
+                     struct loan *loans, uint32_t *lent)
+{
+    frame->vector_count = function->vector_count;
+    frame->stack_bytes = function->stack_bytes;
+    frame->function = function->address;
+    for (Py_ssize_t i = 0; i < Py_SIZE(function); i++)
+        if (!pack(function, i, values[i], frame, loans, lent))
+            return false;
+    /* A value's own __index__ may have closed the session meanwhile. */
+    if (!session_usable(function->session)) {
+        session_raise(function->session, (PyObject *)function);
+        return false;
+    }
+    return true;
+}
+
+/* Numbers in, anything out, in this process: nothing is lent and no lane is needed. */
+static PyObject *call_numbers(PyObject *self, PyObject *const *values, size_t flags,
+                              PyObject *names)
+{
+    Function *function = (Function *)self;
+    struct ferry_frame frame;
+
+    if (!begins_well(function, PyVectorcall_NARGS(flags), names) ||
+        !pack_all(function, values, &frame, NULL, NULL))
+        return NULL;
+    call_here(function, &frame);
+    return unpack(function, &frame);
+}
+
+static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t flags,
                                PyObject *names)
 {
     Function *function = (Function *)self;
     Session *session = function->session;
-    Py_ssize_t given = PyVectorcall_NARGS(flags);
     struct loan loans[function->pointers + 1];
-    struct ferry_frame here, *frame = &here;
     struct lane_record *record = NULL;
+    struct ferry_frame frame;
     PyObject *result = NULL;
     uint32_t lent = 0;
-    bool called = false;
+    bool called;
 
-    if (given != Py_SIZE(function) || names) {
-        raise_by(HOOK_COUNT_OF, "(OnO)", self, given, names ? names : Py_None);
+    if (!begins_well(function, PyVectorcall_NARGS(flags), names))
         return NULL;
-    }
-    if (!session_usable(session)) {
-        session_raise(session, self);
-        return NULL;
-    }
     if (session->channel) {
         record = session_lane(session);
         if (!record)
             return NULL;
-        frame = channel_lane(session->channel, (uint32_t)(record - session->lanes))->frames;
+        /* what is not written below goes across too, and must not be our stack */
+        memset((char *)&frame + FRAME_INTEGER, 0, function->frame_end - FRAME_INTEGER);
     }
-    frame->vector_count = function->vector_count;
-    frame->stack_bytes = function->stack_bytes;
-    for (Py_ssize_t i = 0; i < given; i++)
-        if (!pack(function, i, values[i], frame, loans, &lent))
-            goto done;
-
-    /* A value's own __index__ may have closed the session meanwhile. */
-    if (!session_usable(session)) {
-        session_raise(session, self);
-        goto done;
-    }
-    if (record) {
-        called = call_there(function, record, frame);
-    } else {
-        call_here(function, frame);
-        called = true;
-    }
-done:
+    called = pack_all(function, values, &frame, loans, &lent);
+    if (called && record)
+        called = call_there(function, record, &frame);
+    else if (called)
+        call_here(function, &frame);
     if (lent)
         settle(session, loans, lent, called);
     if (called)
-        result = unpack(function, frame);
+        result = unpack(function, &frame);
     if (record)
         session_release(session, record);
     return result;
@@ -124,7 +154,7 @@ static bool parse_argument(struct argument *argument, PyObject *fields)
                           &readonly, &text, &element, &element_size, &type))
         return false;
     /* A wrong plan would write beside the frame: refuse it here, once. */
-    if (kind == KIND_VOID || kind >= KIND_STRING || kind == KIND_X87 || size == 0 || size > 8 ||
+    if (kind == KIND_VOID || offset < FRAME_INTEGER || kind >= KIND_STRING || kind == KIND_X87 || size == 0 || size > 8 ||
         width < size || width > 8 || offset + width > FRAME_SIZE ||
         (text && element_size != 1 && element_size != 2 && element_size != 4)) {
         PyErr_SetString(PyExc_ValueError, "malformed argument of a call plan");
@@ -152,27 +182,25 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
                             "vector_count", "stack_bytes", "keep_gil", NULL};
     PyObject *name, *signature, *arguments, *hook, *encoding;
     unsigned char result_kind, result_size;
-    unsigned short result_offset;
-    unsigned int vector_count, stack_bytes;
+    unsigned short result_offset, vector_count, stack_bytes;
     unsigned long long address;
     Function *function;
     Session *session;
     int keep_gil;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUOO!(bbH)OOIIp", names, session_type,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUOO!(bbH)OOHHp", names, session_type,
                                      &session, &address, &name, &signature, &PyTuple_Type,
                                      &arguments, &result_kind, &result_size, &result_offset, &hook,
                                      &encoding, &vector_count, &stack_bytes, &keep_gil))
         return NULL;
-    if (result_kind >= KIND_COUNT || result_size > 8 || result_offset + 16 > FRAME_SIZE ||
-        stack_bytes > FRAME_SIZE - FRAME_STACK || stack_bytes % 16 != 0) {
+    if (result_kind >= KIND_COUNT || result_size > 8 || (result_kind && result_size == 0) || result_offset + 16 > FRAME_SIZE ||
+        stack_bytes > FRAME_SIZE - FRAME_STACK_I386 || stack_bytes % 16 != 0) {
         PyErr_SetString(PyExc_ValueError, "malformed call plan");
         return NULL;
     }
     function = (Function *)type->tp_alloc(type, PyTuple_GET_SIZE(arguments));
     if (!function)
         return NULL;
-    function->vectorcall = function_call;
     function->session = (Session *)Py_NewRef((PyObject *)session);
     function->address = address;
     function->name = Py_NewRef(name);
@@ -185,13 +213,21 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     function->result_offset = result_offset;
     function->vector_count = vector_count;
     function->stack_bytes = stack_bytes;
+    function->frame_end = FRAME_HOST_LINE_END;
     for (Py_ssize_t i = 0; i < Py_SIZE(function); i++) {
+        unsigned end;
+
         if (!parse_argument(&function->arguments[i], PyTuple_GET_ITEM(arguments, i))) {
             Py_DECREF(function);
             return NULL;
         }
         function->pointers += function->arguments[i].kind == KIND_POINTER;
+        end = function->arguments[i].offset + function->arguments[i].width;
+        if (function->frame_end < end)
+            function->frame_end = (uint16_t)end;
     }
+    function->vectorcall =
+        session->channel || function->pointers ? call_anything : call_numbers;
     return (PyObject *)function;
 }
 

@@ -28,6 +28,23 @@ static inline void store(struct ferry_frame *frame, const struct argument *argum
 
 /* ---- numbers ---- */
 
+/* The value of an int of one digit, which most are, without a call. */
+static inline bool small_int(PyObject *value, long long *number)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    if (!PyLong_CheckExact(value) || !PyUnstable_Long_IsCompact((PyLongObject *)value))
+        return false;
+    *number = PyUnstable_Long_CompactValue((PyLongObject *)value);
+#else
+    Py_ssize_t digits = Py_SIZE(value);
+
+    if (!PyLong_CheckExact(value) || digits < -1 || digits > 1)
+        return false;
+    *number = digits * (long long)((PyLongObject *)value)->ob_digit[0];
+#endif
+    return true;
+}
+
 static bool pack_integer(Function *function, Py_ssize_t index, PyObject *value,
                          struct ferry_frame *frame)
 {
@@ -36,7 +53,9 @@ static bool pack_integer(Function *function, Py_ssize_t index, PyObject *value,
     int overflow = 0;
     long long number;
 
-    if (argument->character && PyBytes_Check(value) && PyBytes_GET_SIZE(value) == 1) {
+    if (small_int(value, &number)) {
+        /* the usual case */
+    } else if (argument->character && PyBytes_Check(value) && PyBytes_GET_SIZE(value) == 1) {
         char byte = PyBytes_AS_STRING(value)[0];
 
         number = argument->kind == KIND_SIGNED ? (signed char)byte : (unsigned char)byte;
@@ -433,22 +452,19 @@ static PyObject *unpack_pointer(Function *function, uint64_t address)
 PyObject *unpack(Function *function, const struct ferry_frame *frame)
 {
     const char *cell = (const char *)frame + function->result_offset;
-    uint64_t bits = 0;
+    unsigned unused = 64 - 8u * function->result_size;
+    uint64_t bits;
 
+    memcpy(&bits, cell, 8); /* every cell has as many; a narrow result leaves some open */
     switch (function->result_kind) {
     case KIND_VOID:
         Py_RETURN_NONE;
-    case KIND_SIGNED: {
-        unsigned unused = 64 - 8u * function->result_size;
-
-        memcpy(&bits, cell, function->result_size);
+    case KIND_SIGNED:
         return PyLong_FromLongLong((int64_t)(bits << unused) >> unused);
-    }
     case KIND_UNSIGNED:
-        memcpy(&bits, cell, function->result_size);
-        return PyLong_FromUnsignedLongLong(bits);
+        return PyLong_FromUnsignedLongLong(bits << unused >> unused);
     case KIND_BOOL:
-        return PyBool_FromLong(*cell != 0);
+        return PyBool_FromLong((bits & 0xff) != 0);
     case KIND_FLOAT:
         if (function->result_size == 4) {
             float single;
@@ -461,14 +477,9 @@ PyObject *unpack(Function *function, const struct ferry_frame *frame)
             memcpy(&number, cell, 8);
             return PyFloat_FromDouble(number);
         }
-    case KIND_X87: {
-        uint8_t copy[10];
-
-        memcpy(copy, cell, sizeof copy);
-        return PyFloat_FromDouble(from_x87(copy, function->result_size));
-    }
+    case KIND_X87:
+        return PyFloat_FromDouble(from_x87((const uint8_t *)cell, function->result_size));
     default:
-        memcpy(&bits, cell, function->result_size);
-        return unpack_pointer(function, bits);
+        return unpack_pointer(function, bits << unused >> unused);
     }
 }

@@ -31,11 +31,6 @@ unsigned process_generation;
 
 /* ---- lanes ---- */
 
-static uint64_t this_thread(void)
-{
-    return PyThreadState_GetID(PyThreadState_Get());
-}
-
 /* A record of this thread, else an unused one, else any idle one. -1: all busy. */
 static int find_lane(Session *session, uint64_t thread)
 {
@@ -69,14 +64,10 @@ static struct lane_record *claim(Session *session, int index, uint64_t thread)
     return record;
 }
 
-struct lane_record *session_record(Session *session)
+struct lane_record *session_find_record(Session *session, uint64_t thread)
 {
-    uint64_t thread = this_thread();
-    int index;
+    int index = find_lane(session, thread);
 
-    if (session->lanes[session->recent].thread == thread)
-        return &session->lanes[session->recent];
-    index = find_lane(session, thread);
     return claim(session, index < 0 ? 0 : index, thread);
 }
 
@@ -90,7 +81,7 @@ static void wake_waiting(Session *session, int count)
 
 struct lane_record *session_lane(Session *session)
 {
-    uint64_t thread = this_thread();
+    uint64_t thread = PyThreadState_Get()->id;
     struct lane_record *record = &session->lanes[session->recent];
 
     if (record->thread != thread || record->busy) {
@@ -210,6 +201,7 @@ static PyObject *session_attach(Session *session, PyObject *args)
     struct lane_record *record = &session->lanes[0];
     enum outcome outcome;
     struct pending pending;
+    static const struct ferry_frame nothing;
     unsigned long long timeout_ns;
     int pid, socket;
 
@@ -220,7 +212,7 @@ static PyObject *session_attach(Session *session, PyObject *args)
         return PyErr_SetFromErrno(PyExc_OSError);
     record->started = true; /* the main thread */
     record->busy = true;
-    pending = post(session, record, 0);
+    pending = post(session, record, &nothing, 0);
     pending.spin = false;
     pending.deadline = now_ns() + timeout_ns;
     do {
@@ -300,13 +292,13 @@ static PyObject *session_death(Session *session, PyObject *unused)
 static PyObject *session_get_errno(Session *session, void *unused)
 {
     (void)unused;
-    return PyLong_FromLong(session_record(session)->error_number);
+    return PyLong_FromLong(session_record(session, PyThreadState_Get()->id)->error_number);
 }
 
 static PyObject *session_get_last_error(Session *session, void *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(session_record(session)->last_error);
+    return PyLong_FromUnsignedLong(session_record(session, PyThreadState_Get()->id)->last_error);
 }
 
 static PyObject *session_get_closed(Session *session, void *unused)

@@ -2,6 +2,7 @@
  * the two ways to wait are in channel.h. */
 #define _GNU_SOURCE
 #include "extension.h"
+#include "placement.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -22,6 +23,8 @@ uint64_t now_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
+
+#define LOOKS 64 /* at the reply between two looks at the clock; under a microsecond */
 
 static inline void relax(void)
 {
@@ -51,10 +54,11 @@ static void ring(const Session *session, uint32_t lane)
         ;
 }
 
-struct pending post(Session *session, struct lane_record *record, uint64_t function)
+struct pending post(Session *session, struct lane_record *record, const struct ferry_frame *frame,
+                    size_t end)
 {
     uint32_t index = (uint32_t)(record - session->lanes);
-    struct ferry_lane *lane = channel_lane(session->channel, index);
+    struct ferry_frame *lane = channel_lane(session->channel, index);
     struct pending pending = {.lane = lane, .before = record->number << 1};
     bool parked;
 
@@ -63,10 +67,17 @@ struct pending post(Session *session, struct lane_record *record, uint64_t funct
     if (session->timeout_ns)
         pending.deadline = now_ns() + session->timeout_ns;
 
-    lane->function = function;
-    lane->host_cpu = (uint32_t)sched_getcpu();
-    lane->depth = 0;
+    /* All at once: a worker that looks at the line takes it away after each write. */
+    memcpy((char *)lane + FRAME_STACK_BYTES, (const char *)frame + FRAME_STACK_BYTES,
+           FRAME_HOST_LINE_END - FRAME_STACK_BYTES);
+    if (end > FRAME_HOST_LINE_END)
+        memcpy((char *)lane + FRAME_HOST_LINE_END, (const char *)frame + FRAME_HOST_LINE_END,
+               end - FRAME_HOST_LINE_END);
     parked = atomic_exchange(&lane->request, pending.after) & CHANNEL_PARKED;
+    if (parked || record->number % 64 == 1) {
+        pending.cpu = (uint32_t)sched_getcpu();
+        atomic_store_explicit(&lane->host_cpu, pending.cpu, memory_order_relaxed);
+    }
     if (!record->started) {
         record->started = true;
         ring(session, index);
@@ -76,39 +87,64 @@ struct pending post(Session *session, struct lane_record *record, uint64_t funct
         syscall(SYS_futex, &lane->request, FUTEX_WAKE, 1, NULL, NULL, 0);
     }
     pending.spin = !parked && session->spin_ns != 0;
+    pending.cold = parked && !session->doorbell;
     return pending;
 }
 
-static bool spin(const Session *session, const struct pending *pending)
+bool answered_at_once(const struct pending *pending)
+{
+    for (int i = 0; pending->spin && i < LOOKS; i++) {
+        if (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) == pending->after)
+            return true;
+        relax();
+    }
+    return false;
+}
+
+static void spin(const Session *session, const struct pending *pending)
 {
     uint64_t start = 0;
 
     for (;;) {
-        for (int i = 0; i < 64; i++) {
+        for (int i = 0; i < LOOKS; i++) {
             if (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) !=
                 pending->before)
-                return true;
+                return;
             relax();
         }
         if (start == 0)
             start = now_ns();
         else if (now_ns() - start >= session->spin_ns)
-            return false;
+            return;
     }
+}
+
+/* Sleep until the reply word changes. The caller says what to do if it has not. */
+static bool park(const struct pending *pending, uint64_t limit)
+{
+    struct timespec wait = {.tv_nsec = (long)limit};
+    long woken;
+    int reason;
+
+    if (pending->cold)
+        placement_hold(pending->cpu);
+    woken = syscall(SYS_futex, &pending->lane->reply, FUTEX_WAIT, pending->before | CHANNEL_PARKED,
+                    &wait, NULL, 0);
+    reason = errno;
+    placement_release();
+    return woken == 0 || (reason != EINTR && reason != ETIMEDOUT);
 }
 
 enum outcome await_reply(const Session *session, struct pending *pending)
 {
     _Atomic uint32_t *reply = &pending->lane->reply;
 
-    if (pending->spin) {
-        pending->spin = false;
+    if (pending->spin)
         spin(session, pending);
-    }
+    pending->spin = false;
     for (;;) {
         uint32_t word = atomic_load_explicit(reply, memory_order_acquire);
         uint64_t limit = LOOK_UP_NS;
-        struct timespec wait;
 
         if (word == pending->after)
             return REPLIED;
@@ -127,10 +163,7 @@ enum outcome await_reply(const Session *session, struct pending *pending)
         if (word == pending->before &&
             !atomic_compare_exchange_strong(reply, &word, word | CHANNEL_PARKED))
             continue;
-        wait = (struct timespec){.tv_nsec = (long)limit};
-        if (syscall(SYS_futex, reply, FUTEX_WAIT, pending->before | CHANNEL_PARKED, &wait, NULL,
-                    0) != 0 &&
-            (errno == EINTR || errno == ETIMEDOUT))
+        if (!park(pending, limit))
             return INTERRUPTED;
     }
 }

@@ -3,9 +3,10 @@
 
 /* A hot lane pays for itself if the next call comes before a wake-up would have
  * arrived, so the limits are of the order of one wake-up of an idle processor. */
-#define CLOSE_NS 30000 /* calls this near to each other, and this short, ... */
-#define STREAK 8       /* ... this often in a row make a lane hot */
-#define MISSES 2       /* replies in a row that had to wake the host make it cold */
+#define SHORT_NS 30000  /* calls as short as this ... */
+#define CLOSE_NS 150000 /* ... that follow each other this soon, wake-ups included, ... */
+#define STREAK 8        /* ... so often in a row make a lane hot */
+#define MISSES 2        /* replies in a row that had to wake the host make it cold */
 
 struct pace {
     bool hot;
@@ -41,7 +42,7 @@ static uint32_t spin(_Atomic uint32_t *word, uint32_t seen)
     return seen;
 }
 
-static uint32_t await_request(struct ferry_lane *lane, struct pace *pace, uint32_t seen)
+static uint32_t await_request(struct ferry_frame *lane, struct pace *pace, uint32_t seen)
 {
     if (pace->hot) {
         uint32_t word = spin(&lane->request, seen);
@@ -56,8 +57,10 @@ static uint32_t await_request(struct ferry_lane *lane, struct pace *pace, uint32
         uint32_t word = seen;
 
         if (!atomic_compare_exchange_strong(&lane->request, &word, seen | CHANNEL_PARKED) &&
-            word != (seen | CHANNEL_PARKED))
+            word != (seen | CHANNEL_PARKED)) {
+            platform_woken();
             return word;
+        }
         platform_park(&lane->request, seen | CHANNEL_PARKED);
     }
 }
@@ -65,7 +68,7 @@ static uint32_t await_request(struct ferry_lane *lane, struct pace *pace, uint32
 /* A cold lane has answered: were the last calls frequent and short enough? */
 static bool gains_pace(struct pace *pace, uint64_t began, uint64_t ended)
 {
-    if (began - pace->replied < CLOSE_NS && ended - began < CLOSE_NS)
+    if (began - pace->replied < CLOSE_NS && ended - began < SHORT_NS)
         pace->streak++;
     else
         pace->streak = 0;
@@ -73,7 +76,7 @@ static bool gains_pace(struct pace *pace, uint64_t began, uint64_t ended)
     return pace->streak >= STREAK && channel->spin_ns != 0;
 }
 
-static void reply(struct ferry_lane *lane, uint32_t index, struct pace *pace, uint32_t word)
+static void reply(struct ferry_frame *lane, uint32_t index, struct pace *pace, uint32_t word)
 {
     /* A cold lane says that it is parked before it is: the host that we are about
      * to wake may run on our processor at once, call again, and must not then
@@ -96,7 +99,7 @@ static void reply(struct ferry_lane *lane, uint32_t index, struct pace *pace, ui
 
 void lane_run(uint32_t index)
 {
-    struct ferry_lane *lane = channel_lane(channel, index);
+    struct ferry_frame *lane = channel_lane(channel, index);
     struct pace pace = {0};
     uint32_t seen = 0;
 
@@ -108,14 +111,18 @@ void lane_run(uint32_t index)
 
         /* The very first request calls nothing: its reply says that we are there. */
         if (lane->function)
-            platform_call((uintptr_t)lane->function, &lane->frames[lane->depth % CHANNEL_DEPTH]);
+            platform_call(lane);
         if (!pace.hot)
             promoted = gains_pace(&pace, began, platform_now());
         reply(lane, index, &pace, word);
         seen = word;
-        if (promoted) {
+        if (promoted && platform_avoid(lane->host_cpu)) {
+            uint32_t parked = word | CHANNEL_PARKED;
+
+            /* reply() said that we are parked; if nobody has called since, we are not */
+            atomic_compare_exchange_strong(&lane->request, &parked, word);
+            pace.hot = true;
             pace.misses = 0;
-            pace.hot = platform_avoid(lane->host_cpu);
         }
     }
 }

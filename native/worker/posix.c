@@ -2,6 +2,7 @@
  *
  * Usage: worker SOCKET MEMORY, both numbers of inherited descriptors. */
 #define _GNU_SOURCE
+#include "placement.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -80,20 +81,14 @@ void platform_wake_host(uint32_t index, _Atomic uint32_t *word)
     platform_unpark(word);
 }
 
-/* Affinity is inherited by threads that the library creates, so it is never left
- * changed: we ask for one processor, which moves us there, and give the mask
- * back. The scheduler tends to leave a thread where it last ran. */
 void platform_follow(uint32_t cpu)
 {
-    cpu_set_t before, there;
+    placement_hold(cpu);
+}
 
-    if (cpu >= CPU_SETSIZE || sched_getcpu() == (int)cpu ||
-        sched_getaffinity(0, sizeof before, &before) != 0 || !CPU_ISSET(cpu, &before))
-        return;
-    CPU_ZERO(&there);
-    CPU_SET(cpu, &there);
-    if (sched_setaffinity(0, sizeof there, &there) == 0)
-        sched_setaffinity(0, sizeof before, &before);
+void platform_woken(void)
+{
+    placement_release();
 }
 
 bool platform_avoid(uint32_t cpu)
@@ -123,11 +118,13 @@ void platform_quit(int code)
     exit(code);
 }
 
-void platform_call(uintptr_t function, struct ferry_frame *frame)
+void platform_call(struct ferry_frame *frame)
 {
-    errno = 0;
-    ferry_call(function, frame);
-    frame->error_number = errno;
+    int *error_number = &errno; /* this thread's: the address stays */
+
+    *error_number = 0;
+    ferry_call(frame);
+    frame->error_number = *error_number;
 }
 
 /* ---- faults ---- */

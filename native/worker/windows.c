@@ -79,6 +79,10 @@ void platform_follow(uint32_t cpu)
     (void)cpu; /* a parked lane here is woken through the doorbell's thread anyway */
 }
 
+void platform_woken(void)
+{
+}
+
 bool platform_avoid(uint32_t cpu)
 {
     DWORD_PTR mine = 0, all = 0;
@@ -102,14 +106,14 @@ uint64_t platform_now(void)
     return (uint64_t)((double)now.QuadPart * (1e9 / (double)frequency.QuadPart));
 }
 
-void platform_call(uintptr_t function, struct ferry_frame *frame)
+void platform_call(struct ferry_frame *frame)
 {
     int *error_number = errno_location ? errno_location() : NULL;
 
     if (error_number)
         *error_number = 0;
     SetLastError(0);
-    ferry_call(function, frame);
+    ferry_call(frame);
     frame->last_error = GetLastError();
     frame->error_number = error_number ? *error_number : 0;
 }

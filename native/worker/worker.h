@@ -46,8 +46,10 @@ void platform_unpark(_Atomic uint32_t *word);
 /* Wake the host's thread that is parked on the lane's reply word. */
 void platform_wake_host(uint32_t index, _Atomic uint32_t *word);
 
-/* Move the calling thread to processor `cpu`, leaving its affinity as it was. */
+/* About to park: move the calling thread to processor `cpu`, the host's. It may be
+ * bound to it until platform_woken. */
 void platform_follow(uint32_t cpu);
+void platform_woken(void);
 
 /* Move it to any other processor. False if it may use no other. */
 bool platform_avoid(uint32_t cpu);
@@ -57,7 +59,7 @@ uint64_t platform_now(void);
 
 /* ferry_call with this thread's errno (and GetLastError) cleared before and
  * stored in the frame after. */
-void platform_call(uintptr_t function, struct ferry_frame *frame);
+void platform_call(struct ferry_frame *frame);
 
 /* End the process in good order: libraries' destructors run. */
 _Noreturn void platform_quit(int code);

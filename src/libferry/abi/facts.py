@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from libferry.abi import frame
+
 
 @dataclass(frozen=True)
 class Abi:
@@ -26,6 +28,7 @@ class Abi:
         vector_registers: the same for floating point.
         positional: the n-th argument uses the n-th register of its class, and the
             other class's n-th is then left out (x86-64 Windows).
+        stack_image: where in the frame its trampoline expects the stack image.
         stack_slot: a stack argument takes a multiple of this, in bytes.
         stack_start: bytes at the start of the stack image that belong to the callee
             (x86-64 Windows: the home space).
@@ -48,6 +51,7 @@ class Abi:
     float_result: Literal["vector", "x87"]
     positional: bool = False
     stack_start: int = 0
+    stack_image: int = frame.STACK
     stdcall: tuple[str, ...] = ()
 
     @property

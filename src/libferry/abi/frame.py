@@ -1,11 +1,12 @@
 """Byte offsets in the frame; ``native/frame.h`` explains them and is the original."""
 
-INTEGER = 0
+RESULT_INTEGER = 16
+RESULT_X87 = 48
+INTEGER = 80
 INTEGER_CELL = 8
-VECTOR = 64
+RESULT_VECTOR = 160
+VECTOR = 224
 VECTOR_CELL = 16
-RESULT_INTEGER = 256
-RESULT_X87 = 304
-RESULT_VECTOR = 320
-STACK = 384
+STACK = 352
+STACK_I386 = 96
 SIZE = 4096

@@ -14,6 +14,7 @@ type ``float`` come back with the x87's 64-bit significand and are rounded by
 whoever stores them.
 """
 
+from libferry.abi import frame
 from libferry.abi.facts import ILP32, Abi
 
 ABI = Abi(
@@ -27,5 +28,6 @@ ABI = Abi(
     integer_registers=(),
     vector_registers=(),
     stack_slot=4,
+    stack_image=frame.STACK_I386,
     float_result="x87",
 )

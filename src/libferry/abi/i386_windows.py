@@ -15,6 +15,7 @@ itself, so it serves both; what remains is the name. A stdcall ``f(int, int)`` i
 underscore), or, with a .def file as Windows' own DLLs do, plain ``f``.
 """
 
+from libferry.abi import frame
 from libferry.abi.facts import ILP32_WINDOWS, Abi
 
 ABI = Abi(
@@ -28,6 +29,7 @@ ABI = Abi(
     integer_registers=(),
     vector_registers=(),
     stack_slot=4,
+    stack_image=frame.STACK_I386,
     float_result="x87",
     stdcall=("{name}", "{name}@{bytes}", "_{name}@{bytes}"),
 )

@@ -53,25 +53,14 @@ class CallPlan:
     stack_bytes: int
 
     def explain(self) -> str:
-        """Say in words where each argument goes, one line each."""
-        lines = [f"argument {i}: {_place(move)}" for i, move in enumerate(self.arguments)]
-        result = "none" if self.result is None else _place(self.result)
-        return "\n".join([*lines, f"result: {result}", f"stack: {self.stack_bytes} bytes"])
-
-
-def _place(move: Move) -> str:
-    """Name the part of the frame that a move touches."""
-    if move.offset >= frame.STACK:
-        return f"stack+{move.offset - frame.STACK}, {move.width} bytes"
-    for name, start, cell in (
-        ("vector result", frame.RESULT_VECTOR, frame.VECTOR_CELL),
-        ("x87 result", frame.RESULT_X87, frame.VECTOR_CELL),
-        ("integer result", frame.RESULT_INTEGER, frame.INTEGER_CELL),
-        ("vector", frame.VECTOR, frame.VECTOR_CELL),
-    ):
-        if move.offset >= start:
-            return f"{name} {(move.offset - start) // cell}, {move.width} bytes"
-    return f"integer {move.offset // frame.INTEGER_CELL}, {move.width} bytes"
+        """Say where in the frame each argument goes, one line each."""
+        lines = [
+            f"argument {i + 1}: {move.width} bytes at {move.offset}"
+            for i, move in enumerate(self.arguments)
+        ]
+        if self.result:
+            lines.append(f"result: {self.result.width} bytes at {self.result.offset}")
+        return "\n".join([*lines, f"stack: {self.stack_bytes} bytes"])
 
 
 def _up(value: int, alignment: int) -> int:
@@ -102,13 +91,12 @@ def lower(abi: Abi, result: CType, arguments: tuple[CType, ...]) -> CallPlan:
                 integers = taken + 1
             continue
         width = _up(argument.size, abi.stack_slot)
-        moves.append(Move(frame.STACK + stack, width))
+        moves.append(Move(abi.stack_image + stack, width))
         stack += width
     image = _up(stack, STACK_ALIGNMENT)
-    if frame.STACK + image > frame.SIZE:
-        raise NoPlan(
-            f"its arguments take {image} bytes of stack; a frame has {frame.SIZE - frame.STACK}"
-        )
+    room = frame.SIZE - abi.stack_image
+    if image > room:
+        raise NoPlan(f"its arguments take {image} bytes of stack; a frame has room for {room}")
     place, x87 = _result(abi, result)
     return CallPlan(abi.name, tuple(moves), place, x87, vectors, stack, image)
 
