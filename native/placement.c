@@ -4,15 +4,24 @@
 
 #include <sched.h>
 #include <stdbool.h>
+#include <time.h>
 
-#define SETTLING 64 /* sleeps; an idle processor of a virtual machine dozes off sooner */
+#define INSIST_NS 10000000u /* after a move */
 
 static _Thread_local struct {
     cpu_set_t before;
+    uint64_t insist_until; /* CLOCK_MONOTONIC; 0: no */
     uint32_t cpu;
-    int settling;
     bool holding, pinned;
 } mine;
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
 
 static bool pin(uint32_t cpu)
 {
@@ -31,11 +40,11 @@ void placement_hold(uint32_t cpu)
     mine.holding = true;
     mine.cpu = cpu;
     if (sched_getcpu() != (int)cpu)
-        mine.settling = SETTLING;
-    if (mine.settling == 0)
-        return;
-    mine.settling--;
-    mine.pinned = pin(cpu);
+        mine.insist_until = now_ns() + INSIST_NS;
+    else if (mine.insist_until && now_ns() > mine.insist_until)
+        mine.insist_until = 0;
+    if (mine.insist_until)
+        mine.pinned = pin(cpu);
 }
 
 void placement_release(void)
@@ -46,6 +55,6 @@ void placement_release(void)
     if (mine.pinned)
         sched_setaffinity(0, sizeof mine.before, &mine.before);
     else if (sched_getcpu() != (int)mine.cpu)
-        mine.settling = SETTLING;
+        mine.insist_until = now_ns() + INSIST_NS;
     mine.pinned = false;
 }

@@ -1,19 +1,19 @@
 /* Two processes that take turns on one processor, on Linux.
  *
- * Handing over to a thread that sleeps costs 4 microseconds if it wakes on our
- * processor and 50 if an idle one has to be woken for it. The scheduler leaves a
- * thread where it last ran, unless another processor is idle *and awake*: on a
- * virtual machine one that sleeps deeply is not considered (it counts as preempted),
- * one that ran a moment ago is, and running there keeps it awake for the next time.
- * So both states feed themselves, and we get out of the bad one: a thread that finds
- * itself moved asks for its old processor for some sleeps in a row, and by then the
- * other one sleeps.
+ * Handing over to a thread that sleeps costs five microseconds if it wakes on our
+ * processor, and fifty if an idle one has to be woken for it. The scheduler mostly
+ * leaves a thread where it last ran, but the busier a processor is the more it likes
+ * to wake a thread on an idle one, and sleeping there makes it likely to come back.
+ * So a thread that finds itself moved insists on its processor for the next sleeps,
+ * until a while has passed without a move.
  *
- * Affinity is inherited by threads and read by runtimes that count processors, so it
- * is changed only around a sleep, never while the library or Python runs.
+ * Insisting is a change of affinity, which threads inherit and runtimes read to count
+ * processors. So it lasts only as long as the sleep, never while the library or
+ * Python runs; and as it costs two system calls, it is not done when not needed.
  *
- * sched_yield would avoid the sleep, but since Linux 6.6 it does not give way as long
- * as the caller has used less time than the other side.
+ * sched_yield instead of a sleep was tried: since Linux 6.6 the caller goes on as long
+ * as it has used less time than the other side, so it looks like spinning, and both
+ * are then on one processor.
  */
 #ifndef FERRY_PLACEMENT_H
 #define FERRY_PLACEMENT_H
