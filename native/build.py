@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ ROOT = NATIVE.parent
 GLIBC = "2.17"
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes", "-Wundef"]
+LIBRARIES = ["-ldl", "-lm"]
 COMMON = ["-std=c11", "-O2", "-g0", *WARNINGS, f"-I{NATIVE}"]
 
 
@@ -45,6 +48,14 @@ class Worker:
     platform: str
     trampoline: str
     suffix: str = ""
+
+    def sources(self) -> list[Path]:
+        """What it is compiled from."""
+        parts = ["main", "lane", "services", self.platform]
+        files = [NATIVE / "worker" / f"{part}.c" for part in parts]
+        if self.platform == "posix":
+            files += [NATIVE / "worker" / "posix_services.c", NATIVE / "placement.c"]
+        return [*files, NATIVE / "arch" / f"{self.trampoline}.S"]
 
 
 WORKERS = (
@@ -67,44 +78,40 @@ def zig_home() -> Path:
     return Path(spec.origin).parent
 
 
-def zig_cc(*arguments: str | Path) -> None:
-    """Run ``zig cc``; on failure show its words and stop."""
-    command = [str(zig_home() / "zig"), "cc", *map(str, arguments)]
+def run(command: Sequence[str | Path]) -> None:
+    """Run a compiler; on failure show its words and stop."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        sys.stderr.write(" ".join(command) + "\n" + done.stderr)
-        raise SystemExit(f"native/build.py: zig cc failed ({done.returncode})")
+        sys.stderr.write(" ".join(map(str, command)) + "\n" + done.stderr)
+        raise SystemExit(f"native/build.py: {command[0]} failed ({done.returncode})")
+
+
+def zig_cc(*arguments: str | Path) -> None:
+    """Run ``zig cc``."""
+    run([zig_home() / "zig", "cc", *arguments])
 
 
 def build_worker(worker: Worker, folder: Path) -> Path:
     """Compile one worker into ``folder``; its file is named by its ABI."""
     output = folder / f"worker-{worker.abi}{worker.suffix}"
-    sources = [
-        *(NATIVE / "worker" / f"{part}.c" for part in ("main", "lane", "services")),
-        NATIVE / "worker" / f"{worker.platform}.c",
-        NATIVE / "arch" / f"{worker.trampoline}.S",
-    ]
+    link: list[str | Path] = ["-pthread", *LIBRARIES]
     if worker.platform == "windows":
         include = zig_home() / "lib/libc/include/any-windows-any"
         link = ["-nostdlib", "-isystem", include, "-lkernel32", "-Wl,-e,start", "-fno-builtin"]
         link += ["-Wl,--subsystem,console"]
-    else:
-        sources += [NATIVE / "worker" / "posix_services.c", NATIVE / "placement.c"]
-        link = ["-pthread", "-ldl"]
-    zig_cc("-target", worker.target, *COMMON, *sources, *link, "-s", "-o", output)
+    zig_cc("-target", worker.target, *COMMON, *worker.sources(), *link, "-s", "-o", output)
     output.with_suffix(".pdb").unlink(missing_ok=True)
     return output
 
 
-def build_extension(folder: Path, *, sanitize: bool = False) -> Path:
-    """Compile the extension for the running Python into ``folder``."""
+def extension_parts() -> tuple[str, list[Path], list[str | Path]]:
+    """The running machine's CPU, the extension's sources, and options for any compiler."""
     machine = sysconfig.get_platform().rsplit("-", 1)[-1]
     if machine not in HOST_TRAMPOLINES or not sys.platform.startswith("linux"):
         raise SystemExit(
             f"native/build.py: no in-process support for {sys.platform} on {machine} yet; "
             f"supported: Linux on {', '.join(HOST_TRAMPOLINES)}"
         )
-    output = folder / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     sources = [
         *sorted((NATIVE / "extension").glob("*.c")),
         NATIVE / "worker" / "services.c",
@@ -112,15 +119,40 @@ def build_extension(folder: Path, *, sanitize: bool = False) -> Path:
         NATIVE / "placement.c",
         NATIVE / "arch" / f"{HOST_TRAMPOLINES[machine]}.S",
     ]
-    options: list[str | Path] = ["-shared", "-fPIC", "-lm", "-fvisibility=hidden", "-pthread", "-ldl"]
-    options += ["-isystem", sysconfig.get_path("include")]
-    if sanitize:
-        options += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
-    else:
-        options += ["-s", "-flto"]  # the path of a call goes through several files
+    options: list[str | Path] = ["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
+    return machine, sources, [*options, "-isystem", sysconfig.get_path("include")]
+
+
+def extension_file(folder: Path) -> Path:
+    """Where the extension for the running Python goes."""
+    return folder / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+def build_extension(folder: Path) -> Path:
+    """Compile the extension for the running Python into ``folder``."""
+    machine, sources, options = extension_parts()
+    output = extension_file(folder)
     target = f"{machine}-linux-gnu.{GLIBC}"
-    zig_cc("-target", target, *COMMON, *sources, *options, "-o", output)
+    # -flto: the path of a call goes through several files
+    zig_cc("-target", target, *COMMON, *options, "-s", "-flto", *sources, *LIBRARIES, "-o", output)
     return output
+
+
+def build_sanitized(package: Path) -> None:
+    """Make a second package with the extension and the native worker sanitized.
+
+    With the system's compiler: zig brings no ASan runtime. It also sees to it that
+    the core compiles without a warning in a second compiler.
+    """
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(ROOT / "src" / "libferry", package, ignore=shutil.ignore_patterns("_core*.so"))
+    machine, sources, options = extension_parts()
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
+    compiler = [os.environ.get("CC", "gcc"), *COMMON, *sanitize, "-fno-omit-frame-pointer"]
+    worker = next(w for w in WORKERS if w.trampoline == HOST_TRAMPOLINES[machine])
+    output = package / "runtime" / "workers" / f"worker-{worker.abi}"
+    run([*compiler, *options, *sources, *LIBRARIES, "-o", extension_file(package)])
+    run([*compiler, "-pthread", *worker.sources(), *LIBRARIES, "-o", output])
 
 
 def build(package: Path) -> list[Path]:
@@ -138,10 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--sanitize", action="store_true", help="ASan and UBSan, build/sanitized")
     if parser.parse_args().sanitize:
-        package = ROOT / "build" / "sanitized" / "libferry"
-        shutil.rmtree(package, ignore_errors=True)
-        shutil.copytree(ROOT / "src" / "libferry", package)
-        print(build_extension(package, sanitize=True).relative_to(ROOT))
+        build_sanitized(ROOT / "build" / "sanitized" / "libferry")
         return
     for made in build(ROOT / "src" / "libferry"):
         print(made.relative_to(ROOT))

@@ -89,6 +89,7 @@ typedef struct {
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
     struct arena arena;
+    uint32_t running; /* calls in this process that have not returned */
     uint32_t recent;
     uint32_t waiting;            /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */

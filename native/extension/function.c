@@ -13,16 +13,19 @@ PyTypeObject *function_type;
 
 static inline void call_here(Function *function, struct ferry_frame *frame)
 {
-    PyThreadState *thread = function->keep_gil ? PyThreadState_Get() : PyEval_SaveThread();
     int *error_number = &errno; /* this thread's: the address stays */
+    PyThreadState *thread;
     struct lane_record *record;
     int after;
 
+    function->session->running++;
+    thread = function->keep_gil ? PyThreadState_Get() : PyEval_SaveThread();
     *error_number = 0;
     ferry_call(frame);
     after = *error_number;
     if (!function->keep_gil)
         PyEval_RestoreThread(thread);
+    function->session->running--;
     record = session_record(function->session, thread->id);
     record->error_number = after;
 }

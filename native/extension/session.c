@@ -313,6 +313,12 @@ static PyObject *session_get_memory(Session *session, void *unused)
     return PyLong_FromLong(session->memory);
 }
 
+static PyObject *session_get_running(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(session->running);
+}
+
 static PyObject *session_get_free(Session *session, void *unused)
 {
     uint64_t total = 0;
@@ -340,6 +346,7 @@ static PyGetSetDef properties[] = {
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
+    {"running", (getter)session_get_running, NULL, "In-process calls under way.", NULL},
     {"arena_free", (getter)session_get_free, NULL, "Bytes of the arena nobody uses.", NULL},
     {0},
 };

@@ -91,8 +91,7 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
     "embedded NUL": (
         ArgumentValueError,
         "{value} has a NUL inside, where the C string would end",
-        "if it is data with a length, declare the parameter const void * or "
-        "const unsigned char *",
+        "if it is data with a length, declare the parameter const void * or const unsigned char *",
     ),
     "cannot be encoded": (
         ArgumentValueError,
@@ -208,7 +207,8 @@ def crash(session: _core.Session, tried: str, hint: str | None = None) -> Librar
     return LibraryCrashed(
         tried,
         happened,
-        hint=hint or "this process is unharmed; load the library again for a fresh worker, and "
+        hint=hint
+        or "this process is unharmed; load the library again for a fresh worker, and "
         "check the declaration against the library's header if every call does this",
         signal=number,
         code=code,
@@ -248,8 +248,9 @@ def arena(session: _core.Session, size: int) -> NoReturn:
     """Raise for a request that the arena cannot hold."""
     raise ArenaFull(
         f"find {size:,} bytes of shared memory",
-        f"the arena has {session.arena_free:,} free, in pieces" if session.arena_free else
-        "the system gave no memory",
+        f"the arena has {session.arena_free:,} free, in pieces"
+        if session.arena_free
+        else "the system gave no memory",
         hint="free Buffers that are no longer used, or load the library with a larger arena=",
     )
 

@@ -229,7 +229,9 @@ class Library:
         self._signatures.update(signatures)
         self._types.update(types)
 
-    def function(self, declaration: str, *, gil: Literal["release", "keep"] = "release") -> _core.Function:
+    def function(
+        self, declaration: str, *, gil: Literal["release", "keep"] = "release"
+    ) -> _core.Function:
         """Declare one function and give it.
 
         Args:
@@ -280,8 +282,9 @@ class Library:
         raise SymbolNotFound(
             f"find {name} in {self.binary.path.name}",
             "the library does not export it",
-            hint=f"near matches: {', '.join(near)}" if near else
-            f"libferry inspect {self.binary.path} lists what it exports",
+            hint=f"near matches: {', '.join(near)}"
+            if near
+            else f"libferry inspect {self.binary.path} lists what it exports",
         )
 
     def symbol(self, name: str) -> int:
@@ -420,7 +423,8 @@ class Library:
         if self._worker:
             self._worker.close()
         elif not self.closed:
-            if self._handle:
+            # code that another thread is running is not unmapped under its feet
+            if self._handle and not self._session.running:
                 self._services.close(self._handle)
             self._session.close()
 

@@ -185,9 +185,7 @@ def _interpreter(abi_name: str, native: _Native, sysroot: Path) -> Path:
 def _through_wine(abi_name: str, worker: Path) -> Runner:
     program = wine.program()
     if program is None:
-        raise NoRunner(
-            f"host {abi_name}", "Wine is missing", hint="apt-get install wine64"
-        )
+        raise NoRunner(f"host {abi_name}", "Wine is missing", hint="apt-get install wine64")
     if ABIS[abi_name].cpu == "i386" and not wine.has_32_bit():
         raise NoRunner(
             f"host {abi_name}",

@@ -151,7 +151,5 @@ def missing_imports(binary: Binary) -> list[str]:
     Windows says only that something is missing (error 126), not what.
     """
     folders = [binary.path.absolute().parent, system_folder(f"{binary.cpu}-windows")]
-    present = {
-        entry.name.lower() for folder in folders if folder for entry in folder.iterdir()
-    }
+    present = {entry.name.lower() for folder in folders if folder for entry in folder.iterdir()}
     return [name for name in binary.needed if name.lower() not in present]

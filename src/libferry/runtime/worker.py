@@ -44,7 +44,7 @@ class Worker:
         except OSError as error:
             raise NoRunner(
                 f"make a channel with an arena of {arena:,} bytes",
-                os.strerror(error.errno),
+                os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
         if runner.windows:

@@ -1,0 +1,61 @@
+# make tour   set up, then call a library through every target this machine can host
+# make test   set up, then every test
+# make check  set up, then the linters and type checks
+# make bench  set up, then measure beside the others
+# make soak   set up, then the long version of the random tests
+#
+# "Set up" is: on Debian as root, the system packages that foreign workers need
+# (elsewhere they are named); a virtual environment in .venv; libferry in it, editable.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
+
+.PHONY: tour test check bench soak setup system native sanitized clean
+
+tour: setup
+	$(BIN)/libferry tour
+
+test: setup sanitized
+	$(BIN)/python -m pytest tests $(PYTEST_OPTIONS)
+	tests/with-sanitizers $(BIN)/python
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m pip install -q --group bench
+	$(BIN)/python -m bench --write
+
+soak: setup
+	FERRY_CASES=20000 $(BIN)/python -m pytest tests/differential
+
+setup: system $(VENV)/installed native
+
+system:
+ifeq ($(ROOT_ON_DEBIAN),yes)
+	tools/setup-debian
+else
+	tools/setup-debian --check
+endif
+
+# again when what it installs changes
+$(VENV)/installed: pyproject.toml native/hatch_build.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install -q --group dev
+	$(BIN)/python -m pip install -q --no-build-isolation --editable '.[build]'
+	touch $@
+
+# zig's own cache makes this quick when nothing has changed
+native: $(VENV)/installed
+	$(BIN)/python native/build.py
+
+sanitized: $(VENV)/installed
+	$(BIN)/python native/build.py --sanitize
+
+clean:
+	rm -rf $(VENV) build dist src/libferry/_core*.so src/libferry/runtime/workers
