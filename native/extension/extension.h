@@ -63,6 +63,8 @@ struct watch *watch_begin(pid_t pid, int socket, void *channel);
 /* No more wake-ups from here; frees the watch and closes its descriptors. */
 void watch_end(struct watch *watch);
 void watch_kill(const struct watch *watch);
+/* Kill, and wait (without the GIL; a second at most) until the death is known. */
+void watch_end_process(const struct watch *watch);
 
 /* ---- session.c ---- */
 
@@ -79,6 +81,7 @@ struct lane_record {
 typedef struct {
     PyObject_HEAD
     bool closed;
+    bool ended; /* we have killed the worker; the watcher may not know yet */
     unsigned generation; /* of this process; a fork starts a new one */
     bool doorbell;       /* the worker cannot be woken through memory */
     uint32_t spin_ns;
@@ -102,7 +105,7 @@ extern unsigned process_generation;
 
 static inline bool session_usable(const Session *session)
 {
-    return !session->closed && session->generation == process_generation &&
+    return !session->closed && !session->ended && session->generation == process_generation &&
            (!session->watch || !atomic_load_explicit(&session->watch->dead, memory_order_relaxed));
 }
 

@@ -53,8 +53,12 @@ static bool call_there(Function *function, struct lane_record *record, struct fe
                (const char *)pending.lane + function->result_offset, 16);
         return true;
     }
-    if (outcome != DIED)
-        watch_kill(session->watch);
+    session->ended = true;
+    if (outcome != DIED) {
+        Py_BEGIN_ALLOW_THREADS
+        watch_end_process(session->watch);
+        Py_END_ALLOW_THREADS
+    }
     if (!PyErr_Occurred())
         raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, (PyObject *)function,
                  outcome == DIED ? "died" : outcome == EXPIRED ? "expired" : "violated");

@@ -102,6 +102,8 @@ static bool pack_bool(Function *function, Py_ssize_t index, PyObject *value,
 
     if (value == Py_True || value == Py_False) {
         number = value == Py_True;
+    } else if (strncmp(Py_TYPE(value)->tp_name, "numpy.bool", 10) == 0) {
+        number = PyObject_IsTrue(value) == 1; /* it is no subclass of int and has no __index__ */
     } else {
         PyObject *integer = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
 

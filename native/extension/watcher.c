@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_pidfd_send_signal /* newer than the glibc we build for; same everywhere */
@@ -41,6 +42,15 @@ void watch_kill(const struct watch *watch)
 {
     if (watch->process < 0 || syscall(SYS_pidfd_send_signal, watch->process, SIGKILL, NULL, 0) != 0)
         kill(watch->pid, SIGKILL);
+}
+
+void watch_end_process(const struct watch *watch)
+{
+    const struct timespec moment = {.tv_nsec = 50000};
+
+    watch_kill(watch);
+    for (int i = 0; i < 20000 && !atomic_load(&watch->dead); i++)
+        nanosleep(&moment, NULL);
 }
 
 static void declare_dead(struct watch *watch)

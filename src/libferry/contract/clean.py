@@ -15,9 +15,7 @@ from dataclasses import dataclass
 
 from libferry.errors import DeclarationError
 
-_COMMENT = re.compile(
-    r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL
-)
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*(\w*)[ \t]*((?:[^\n]*\\\n)*[^\n]*)$", re.MULTILINE)
 _CPLUSPLUS = re.compile(
     r"^[ \t]*#[ \t]*(?:ifdef[ \t]+__cplusplus|if[ \t]+defined[ \t(]+__cplusplus[ \t)]*)[ \t]*\n"

@@ -271,4 +271,3 @@ def is_const(node: c_ast.Node) -> bool:
     if isinstance(node, c_ast.ArrayDecl):
         return is_const(node.type)
     return "const" in (getattr(node, "quals", None) or ())
-

@@ -185,6 +185,9 @@ def _signal_name(number: int) -> str:
 def crash(session: _core.Session, tried: str, hint: str | None = None) -> LibraryCrashed:
     """Describe how the worker of ``session`` ended."""
     death = session.death()
+    if not death:
+        happened = "its worker was ended, and the system has not let go of it yet"
+        return LibraryCrashed(tried, happened, hint="load the library again")
     number = death.get("signal") or None
     code = death.get("exit_code") or None
     fault = death.get("fault", False)

@@ -1,0 +1,7 @@
+"""``python -m libferry.cli`` is the command ``libferry``."""
+
+import sys
+
+from libferry.cli import main
+
+sys.exit(main())

@@ -1,0 +1,176 @@
+"""``libferry call``: call one function of a library."""
+
+from __future__ import annotations
+
+import errno as errno_names
+import os
+import signal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from libferry.abi import ABIS
+from libferry.cli import output, words
+from libferry.cli.failure import UsageError
+from libferry.runtime import Library, load
+
+
+class Isolation(StrEnum):
+    """Where the library may live, as ``libferry.load`` takes it."""
+
+    AUTO = "auto"
+    IN_PROCESS = "in-process"
+    WORKER = "worker"
+
+
+class Command(TyperCommand):
+    """A command one of whose arguments may be ``-5``.
+
+    To the option parser that is an option nobody has defined. It is told to leave
+    such words alone, and what it left that is no number is refused here, so that a
+    mistyped option is not passed to the library.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options; ``ctx`` is click's context."""
+        separated = "--" in args
+        ctx.ignore_unknown_options = True
+        rest: list[str] = super().parse_args(ctx, args)
+        given = ctx.params.get("arguments") or []
+        for word in [ctx.params.get("library"), ctx.params.get("declaration"), *given]:
+            if not separated and word and word.startswith("-") and not _is_number(word):
+                raise UsageError(
+                    ctx.command_path,
+                    f"no such option: {word}",
+                    hint=f"see {ctx.command_path} --help; to pass {word} to the function, put -- "
+                    "before its arguments",
+                )
+        return rest
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return word == "-" or word[:2] == "-." or word[1:2].isdigit()
+    return True
+
+
+def command(
+    library: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="The library: a path, or the bare name of an installed one, such as libz.so.1.",
+        ),
+    ],
+    declaration: Annotated[
+        str, typer.Argument(metavar="DECL", help="The function, as C declares it.")
+    ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGS]...", help="A word for each of its parameters."),
+    ] = None,
+    isolation: Annotated[
+        Isolation,
+        typer.Option(
+            help="worker: in a process of its own. in-process: in this one. auto: in this one "
+            "if it can hold the library."
+        ),
+    ] = Isolation.WORKER,
+    sysroot: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder with the C library of the library's system."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds after which the call is ended.")
+    ] = None,
+    encoding: Annotated[
+        str, typer.Option(metavar="E", help="How text becomes char, such as gbk.")
+    ] = "utf-8",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer with JSON: the result and what goes with it.")
+    ] = False,
+) -> None:
+    """Call one function of a library.
+
+    \b
+    libferry call libm.so.6 'double cos(double)' 0
+    libferry call ./old.dll 'int add(int a, int b)' 2 -5
+    libferry call libz.so.1 'unsigned long crc32(unsigned long, const void *, unsigned)' 0 hello 5
+    libferry call libc.so.6 'int gethostname(char *name, size_t)' out:64 64
+
+    The result alone goes to standard output, followed by the memory that was given as
+    out. An errno that the call set is noted on standard error.
+
+    \b
+    How to write an argument, by the type of its parameter:
+      integer           42  -5  0xff     (char: also a letter)
+      float, double     1.5  -2e9  inf  nan
+      _Bool             true  false
+      const char *      text
+      bytes, char *     text  hex:00ff  @file (its contents)
+      numbers           1,2,3
+      any pointer       null
+      pointer that      out:64 (64 bytes)
+      is written to     out, out=7 (one number; 7 before the call)
+    Text that looks like one of these is written text:..., as in text:null.
+
+    The library gets a process of its own here, even if this one could hold it: a
+    mistake in the declaration then ends that process, and is reported.
+    """
+    _check_encoding(encoding)
+    with load(
+        library,
+        isolation=isolation.value,
+        sysroot=sysroot,
+        timeout=timeout,
+        encoding=encoding,
+    ) as opened:
+        function = opened.function(declaration)
+        values, outputs = words.read(opened, function.signature, arguments or [], encoding)
+        if opened.isolation == "in-process":
+            # A C function does not look whether Ctrl-C was pressed; the kernel does.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        result = words.plain(function(*values))
+        errno, last_error = opened.errno, opened.last_error
+        if as_json:
+            output.write_json(
+                {
+                    "result": words.json_number(result),
+                    "out": [one.as_dict() for one in outputs],
+                    "errno": errno,
+                    "last_error": last_error,
+                    "isolation": opened.isolation,
+                    "abi": opened.abi,
+                }
+            )
+            return
+        if function.signature.plan.result is not None:
+            output.write_exactly(words.spoken(result) + "\n", encoding)
+        for one in outputs:
+            for line in one.lines(clip=output.to_terminal()):
+                output.line(line)
+        _note(opened, errno, last_error)
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        "".encode(encoding)
+    except (LookupError, ValueError) as error:
+        raise UsageError(
+            "libferry call", str(error), hint="such as utf-8, gbk, shift_jis, cp1252 or latin-1"
+        ) from None
+
+
+def _note(library: Library, errno: int, last_error: int) -> None:
+    if errno:
+        # the numbers are this system's only if the library is for it
+        name = errno_names.errorcode.get(errno) if "linux" in ABIS[library.abi].os else None
+        meaning = f" ({name}: {os.strerror(errno)})" if name else ""
+        output.remark("note", f"errno is {errno}{meaning}")
+    if last_error:
+        output.remark("note", f"GetLastError() is {last_error}")

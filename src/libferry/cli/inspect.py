@@ -1,0 +1,164 @@
+"""``libferry inspect``: what a library file is."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from libferry.binary import Binary, Export, read
+from libferry.binary.describe import as_dict
+from libferry.cli import output
+from libferry.errors import FerryError, LibraryNotFound, NoRunner
+from libferry.loader import locate
+from libferry.runtime import runner, wine
+
+SHOWN_EXPORTS = 20  # on a terminal
+
+_FORMATS = {"elf": "ELF", "pe": "PE", "macho": "Mach-O"}
+_KINDS = {"library": "shared library", "executable": "executable", "object": "object file"}
+
+
+def command(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="The library: a path, or the bare name of an installed one, such as libz.so.1.",
+        ),
+    ],
+    exports: Annotated[
+        bool | None,
+        typer.Option(
+            "--exports/--no-exports",
+            show_default=False,
+            help="List all exports, or none. Without either, a terminal shows the first "
+            f"{SHOWN_EXPORTS}.",
+        ),
+    ] = None,
+    sysroot: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Ask whether it runs with the C library in this folder."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+) -> None:
+    """Say what a library is, needs and exports, and whether it can be called here.
+
+    \b
+    libferry inspect libz.so.1
+    libferry inspect ./old.dll --exports
+    libferry inspect ./old.dll --json --no-exports
+
+    Nothing is loaded or run, and the file may be for any CPU and system.
+    """
+    binary = _read(file)
+    host = _host(binary, sysroot)
+    if as_json:
+        facts = as_dict(binary)
+        if exports is False:
+            del facts["exports"]
+        output.write_json({**facts, "host": host.as_dict() if isinstance(host, FerryError) else host})
+        return
+    output.line(_what(binary), "bold")
+    output.fields(_facts(binary, host))
+    if exports is not False:
+        _list(binary.exports, all_of_them=bool(exports) or not output.to_terminal())
+
+
+def _read(file: str) -> Binary:
+    """Read a path; or, if there is no such file, the installed library of that name.
+
+    ``libferry call`` takes a bare name for an installed library only, since it runs
+    what it finds. To read a file that happens to lie here does no harm.
+    """
+    if os.path.exists(file) or "/" in file:
+        return read(file)
+    try:
+        folder = wine.system_folder("x86_64-windows")
+        return read(locate(file, cpu=runner.host_cpu(), windows_folder=folder))
+    except LibraryNotFound as error:
+        if ".so" in file or file.lower().endswith(".dll"):
+            raise
+        raise error from read_error(file)
+
+
+def read_error(file: str) -> BaseException | None:
+    raise NotImplementedError(file)
+
+
+def _host(binary: Binary, sysroot: Path | None) -> dict[str, object] | FerryError:
+    """What would host the library on this machine, or why nothing does."""
+    try:
+        if binary.kind != "library":
+            raise NoRunner(
+                f"host {binary.path.name}",
+                f"it is an {_KINDS[binary.kind]}, and only libraries are loaded",
+                hint="give the library that has the functions",
+            )
+        found = runner.find(runner.abi_of(binary).name, sysroot)
+    except NoRunner as error:
+        return error
+    in_process = found.abi == runner.host_abi() and sysroot is None
+    return {
+        "abi": found.abi,
+        "through": found.through,
+        "isolation": ["in-process", "worker"] if in_process else ["worker"],
+    }
+
+
+def _what(binary: Binary) -> str:
+    endian = " big-endian" if binary.endian == "big" else ""
+    return (
+        f"{_FORMATS[binary.format]} {binary.bits}-bit{endian} {binary.cpu} "
+        f"{_KINDS[binary.kind]} for {binary.os}"
+    )
+
+
+def _facts(binary: Binary, host: dict[str, object] | FerryError) -> list[tuple[str, str]]:
+    rows = [("file", str(binary.path))]
+    if binary.slices:
+        rows.append(("slices", f"{', '.join(binary.slices)}; this is about the first"))
+    rows += [
+        ("soname", binary.soname or "none"),
+        ("needed", ", ".join(binary.needed) or "nothing"),
+    ]
+    rows += [
+        (name, value)
+        for name, value in (
+            ("rpath", ":".join(binary.rpath)),
+            ("runpath", ":".join(binary.runpath)),
+            ("interpreter", binary.interpreter or ""),
+        )
+        if value
+    ]
+    if isinstance(host, FerryError):
+        rows += [("callable", f"no: {host.happened}"), ("hint", host.hint)]
+    else:
+        places = f"in a worker, through {host['through']}"
+        if host["isolation"] != ["worker"]:
+            places = f"in this process, or {places}"
+        rows.append(("callable", f"yes, {places} ({host['abi']})"))
+    return rows
+
+
+def _list(exports: tuple[Export, ...], *, all_of_them: bool) -> None:
+    kinds = Counter(export.kind for export in exports)
+    counts = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    output.fields([("exports", f"{len(exports)}" + (f" ({counts})" if counts else ""))])
+    shown = exports if all_of_them else exports[:SHOWN_EXPORTS]
+    for export in shown:
+        output.line(f"  {_export(export)}")
+    if len(shown) < len(exports):
+        output.line(f"  {len(exports) - len(shown)} more; to see all: --exports", "dim")
+
+
+def _export(export: Export) -> str:
+    name = export.name
+    if export.version:
+        name += ("@" if export.hidden else "@@") + export.version
+    if export.forward:
+        return f"{name} -> {export.forward}"
+    return name if export.kind == "function" else f"{name} ({export.kind})"
