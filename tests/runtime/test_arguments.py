@@ -164,7 +164,7 @@ def test_scattered_memory_is_refused(lib: ferry.Library) -> None:
 def test_read_only_memory_is_not_written_to(lib: ferry.Library) -> None:
     frozen = np.zeros(4, np.int32)
     frozen.flags.writeable = False
-    for value in (b"12345678", "text", memoryview(b"1234"), frozen):
+    for value in (b"12345678", memoryview(b"1234"), frozen):
         with pytest.raises(ferry.ArgumentTypeError, match="read-only"):
             lib.twice(value, 1)
 

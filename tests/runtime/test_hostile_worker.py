@@ -88,7 +88,9 @@ int nothing(void) { return 0; }
 """
 
 HEADER = """
-int find_channel(void); void write_reply_and_wait(uint32_t value); void start_scribbling(uint64_t seed);
+int find_channel(void);
+void write_reply_and_wait(uint32_t value);
+void start_scribbling(uint64_t seed);
 uint32_t sum(const uint8_t *data, size_t length); const char *text(void); int nothing(void);
 """
 
