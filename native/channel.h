@@ -97,4 +97,14 @@ static inline struct ferry_frame *channel_lane(void *channel, uint32_t index)
     return ((struct ferry_lane *)((char *)channel + CHANNEL_LANES_OFFSET))[index].frames;
 }
 
+/* Between two looks at a word that another processor will write. */
+static inline void channel_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
 #endif

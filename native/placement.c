@@ -15,7 +15,7 @@ static _Thread_local struct {
     bool holding, pinned;
 } mine;
 
-static uint64_t now_ns(void)
+uint64_t monotonic_ns(void)
 {
     struct timespec now;
 
@@ -40,8 +40,8 @@ void placement_hold(uint32_t cpu)
     mine.holding = true;
     mine.cpu = cpu;
     if (sched_getcpu() != (int)cpu)
-        mine.insist_until = now_ns() + INSIST_NS;
-    else if (mine.insist_until && now_ns() > mine.insist_until)
+        mine.insist_until = monotonic_ns() + INSIST_NS;
+    else if (mine.insist_until && monotonic_ns() > mine.insist_until)
         mine.insist_until = 0;
     if (mine.insist_until)
         mine.pinned = pin(cpu);
@@ -55,6 +55,6 @@ void placement_release(void)
     if (mine.pinned)
         sched_setaffinity(0, sizeof mine.before, &mine.before);
     else if (sched_getcpu() != (int)mine.cpu)
-        mine.insist_until = now_ns() + INSIST_NS;
+        mine.insist_until = monotonic_ns() + INSIST_NS;
     mine.pinned = false;
 }

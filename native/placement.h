@@ -25,4 +25,6 @@ void placement_hold(uint32_t cpu);
 /* Awake: the affinity is what it was. Without a hold before, does nothing. */
 void placement_release(void);
 
+uint64_t monotonic_ns(void); /* CLOCK_MONOTONIC */
+
 #endif

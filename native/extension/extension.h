@@ -147,7 +147,6 @@ struct pending post(Session *session, struct lane_record *record, const struct f
 bool answered_at_once(const struct pending *pending);
 /* Without the GIL. May be called again after INTERRUPTED. */
 enum outcome await_reply(const Session *session, struct pending *pending);
-uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 void futex_wait_private(_Atomic uint32_t *word, uint32_t value);
 void futex_wake_private(_Atomic uint32_t *word, int count);
 

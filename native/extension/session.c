@@ -4,6 +4,7 @@
  * and from then on functions use it. It owns the mapping, the arena, the lanes. */
 #define _GNU_SOURCE
 #include "extension.h"
+#include "placement.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -214,7 +215,7 @@ static PyObject *session_attach(Session *session, PyObject *args)
     record->busy = true;
     pending = post(session, record, &nothing, 0);
     pending.spin = false;
-    pending.deadline = now_ns() + timeout_ns;
+    pending.deadline = monotonic_ns() + timeout_ns;
     do {
         Py_BEGIN_ALLOW_THREADS
         outcome = await_reply(session, &pending);

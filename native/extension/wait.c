@@ -9,31 +9,13 @@
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A parked caller looks up this often by itself: for Python's signals, whose
  * handler may have run on another thread, and against anything unforeseen. */
 #define LOOK_UP_NS 200000000u
 
-uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 #define LOOKS 64 /* at the reply between two looks at the clock; under a microsecond */
-
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
 
 void futex_wait_private(_Atomic uint32_t *word, uint32_t value)
 {
@@ -65,7 +47,7 @@ struct pending post(Session *session, struct lane_record *record, const struct f
     record->number = (record->number + 1) & 0x7fffffffu;
     pending.after = record->number << 1;
     if (session->timeout_ns)
-        pending.deadline = now_ns() + session->timeout_ns;
+        pending.deadline = monotonic_ns() + session->timeout_ns;
 
     /* All at once: a worker that looks at the line takes it away after each write. */
     memcpy((char *)lane + FRAME_STACK_BYTES, (const char *)frame + FRAME_STACK_BYTES,
@@ -96,7 +78,7 @@ bool answered_at_once(const struct pending *pending)
     for (int i = 0; pending->spin && i < LOOKS; i++) {
         if (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) == pending->after)
             return true;
-        relax();
+        channel_relax();
     }
     return false;
 }
@@ -110,11 +92,11 @@ static void spin(const Session *session, const struct pending *pending)
             if (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) !=
                 pending->before)
                 return;
-            relax();
+            channel_relax();
         }
         if (start == 0)
-            start = now_ns();
-        else if (now_ns() - start >= session->spin_ns)
+            start = monotonic_ns();
+        else if (monotonic_ns() - start >= session->spin_ns)
             return;
     }
 }
@@ -153,7 +135,7 @@ enum outcome await_reply(const Session *session, struct pending *pending)
         if (word != pending->before && word != (pending->before | CHANNEL_PARKED))
             return VIOLATED;
         if (pending->deadline) {
-            uint64_t now = now_ns();
+            uint64_t now = monotonic_ns();
 
             if (now >= pending->deadline)
                 return EXPIRED;

@@ -15,15 +15,6 @@ struct pace {
     uint64_t replied; /* when, if cold */
 };
 
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
-
 /* Look at `word` until it is no longer `seen` or the spin time is over. The clock
  * is read every 64th time, so that looking costs one load. */
 static uint32_t spin(_Atomic uint32_t *word, uint32_t seen)
@@ -36,7 +27,7 @@ static uint32_t spin(_Atomic uint32_t *word, uint32_t seen)
 
             if (now != seen)
                 return now;
-            relax();
+            channel_relax();
         }
     } while (platform_now() - start < channel->spin_ns);
     return seen;

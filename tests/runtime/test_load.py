@@ -205,10 +205,9 @@ def test_a_cpu_without_a_worker_says_so(library_file: Path, tmp_path: Path) -> N
     assert "ppc64" in str(error)
 
 
+@pytest.mark.needs("qemu-aarch64-static", install="apt-get install qemu-user-static")
 def test_a_sysroot_without_a_c_library_says_so(compile_c: Compile, tmp_path: Path) -> None:
     file = compile_c("int f(void) { return 1; }", target="aarch64-linux-gnu.2.17")
-    if shutil.which("qemu-aarch64-static") is None:
-        pytest.skip("needs qemu-aarch64-static: apt-get install qemu-user-static")
     error = refused(file, sysroot=tmp_path)
     assert "ld-linux-aarch64.so.1" in str(error)
 

@@ -215,9 +215,9 @@ class Library:
 
     def _choose_errno(self) -> None:
         """Windows has an errno per C runtime; report that of the one this DLL uses."""
-        needed = [name.lower() for name in self.binary.needed]
+        needed = [name.lower() for name in (self.binary.path.name, *self.binary.needed)]
         for name in needed:
-            if name.startswith(("msvcr", "ucrtbase")) and self._services.errno_of(name):
+            if name.startswith(("msvcr", "crtdll", "ucrtbase")) and self._services.errno_of(name):
                 return
         if any(name.startswith("api-ms-win-crt") for name in needed):
             self._services.errno_of("ucrtbase.dll")
