@@ -21,6 +21,7 @@
 #define FRAME_REPLY 0           /* 4 bytes; channel.h */
 #define FRAME_ERRNO 4           /* 4 bytes: errno after the call */
 #define FRAME_LAST_ERROR 8      /* 4 bytes: GetLastError() after the call */
+#define FRAME_HOST_CPU 12       /* 4 bytes, and the host's, but it writes them rarely */
 #define FRAME_RESULT_INTEGER 16 /* 4 cells of 8 bytes */
 #define FRAME_RESULT_X87 48     /* 16 bytes: the x87 top of stack, 10 of them used */
 /* the host's line */
@@ -32,11 +33,10 @@
 #define FRAME_HOST_LINE_END 128
 /* the rest */
 #define FRAME_INDIRECT 144     /* 8 bytes: indirect-result register (AArch64 x8) */
-#define FRAME_HOST_CPU 152     /* 4 bytes; channel.h */
 #define FRAME_RESULT_VECTOR 160 /* 4 cells of 16 bytes */
 #define FRAME_VECTOR 224       /* 8 cells of 16 bytes: vector argument registers */
 #define FRAME_STACK 352        /* the stack image, lowest address first */
-#define FRAME_STACK_I386 96    /* i386's: there are no other cells it could need */
+#define FRAME_STACK_I386 96    /* i386's: it needs no cell that comes after */
 #define FRAME_SIZE 4096
 
 #ifndef __ASSEMBLER__
@@ -48,7 +48,7 @@ struct ferry_frame {
     _Alignas(64) _Atomic uint32_t reply;
     int32_t error_number;
     uint32_t last_error;
-    uint32_t unused;
+    _Atomic uint32_t host_cpu;
     uint64_t result_integer[4];
     uint8_t result_x87[16];
     _Alignas(64) _Atomic uint32_t request;
@@ -57,8 +57,7 @@ struct ferry_frame {
     uint64_t function;
     uint64_t integer[8];
     uint64_t indirect;
-    _Atomic uint32_t host_cpu;
-    uint32_t unused_too;
+    uint64_t unused;
     uint8_t result_vector[4][16];
     uint8_t vector[8][16];
     uint8_t stack[FRAME_SIZE - FRAME_STACK];

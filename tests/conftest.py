@@ -28,10 +28,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NO_SKIP = os.environ.get("FERRY_NO_SKIP") == "1"
 
-# Tests that earn the mark ``ordinary_user`` without carrying it themselves.
-ORDINARY_USER = {"tests/binary/test_wrong_files.py::test_a_file_that_may_not_be_read"}
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
@@ -42,11 +38,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "ordinary_user: checks permissions, so it may skip as root even with FERRY_NO_SKIP=1",
     )
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    if item.nodeid in ORDINARY_USER:
-        item.add_marker("ordinary_user")
 
 
 def exists(thing: str) -> bool:

@@ -212,6 +212,7 @@ typedef struct {
     PyObject *hook;      /* makes a result of an address, or None */
     PyObject *encoding;  /* of strings; None: bytes */
     bool keep_gil;
+    bool service; /* one of ours: errno stays that of the library's last call */
     uint8_t result_kind, result_size;
     uint16_t result_offset;
     uint16_t vector_count, stack_bytes;

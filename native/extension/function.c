@@ -26,8 +26,10 @@ static inline void call_here(Function *function, struct ferry_frame *frame)
     if (!function->keep_gil)
         PyEval_RestoreThread(thread);
     function->session->running--;
-    record = session_record(function->session, thread->id);
-    record->error_number = after;
+    if (!function->service) {
+        record = session_record(function->session, thread->id);
+        record->error_number = after;
+    }
 }
 
 /* False with an exception: the call did not return. The results are then in `frame`:
@@ -47,8 +49,10 @@ static bool call_there(Function *function, struct lane_record *record, struct fe
         } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0);
     }
     if (outcome == REPLIED) {
-        record->error_number = pending.lane->error_number;
-        record->last_error = pending.lane->last_error;
+        if (!function->service) {
+            record->error_number = pending.lane->error_number;
+            record->last_error = pending.lane->last_error;
+        }
         memcpy((char *)frame + function->result_offset,
                (const char *)pending.lane + function->result_offset, 16);
         return true;
@@ -135,12 +139,14 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
         called = call_there(function, record, &frame);
     else if (called)
         call_here(function, &frame);
-    if (lent)
-        settle(session, loans, lent, called);
-    if (called)
-        result = unpack(function, &frame);
+    /* Reading a string result may take a call of its own, and the string may lie in
+     * what was lent: so the lane is free before, and the loans are settled after. */
     if (record)
         session_release(session, record);
+    if (called)
+        result = unpack(function, &frame);
+    if (lent)
+        settle(session, loans, lent, called);
     return result;
 }
 
@@ -186,19 +192,19 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 {
     static char *names[] = {"session",     "address",   "name",   "signature",
                             "arguments",   "result",    "hook",   "encoding",
-                            "vector_count", "stack_bytes", "keep_gil", NULL};
+                            "vector_count", "stack_bytes", "keep_gil", "service", NULL};
     PyObject *name, *signature, *arguments, *hook, *encoding;
     unsigned char result_kind, result_size;
     unsigned short result_offset, vector_count, stack_bytes;
     unsigned long long address;
     Function *function;
     Session *session;
-    int keep_gil;
+    int keep_gil, service;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUOO!(bbH)OOHHp", names, session_type,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUOO!(bbH)OOHHpp", names, session_type,
                                      &session, &address, &name, &signature, &PyTuple_Type,
                                      &arguments, &result_kind, &result_size, &result_offset, &hook,
-                                     &encoding, &vector_count, &stack_bytes, &keep_gil))
+                                     &encoding, &vector_count, &stack_bytes, &keep_gil, &service))
         return NULL;
     if (result_kind >= KIND_COUNT || result_size > 8 || (result_kind && result_size == 0) || result_offset + 16 > FRAME_SIZE ||
         stack_bytes > FRAME_SIZE - FRAME_STACK_I386 || stack_bytes % 16 != 0) {
@@ -215,6 +221,7 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     function->hook = Py_NewRef(hook);
     function->encoding = Py_NewRef(encoding);
     function->keep_gil = keep_gil;
+    function->service = service;
     function->result_kind = result_kind;
     function->result_size = result_size;
     function->result_offset = result_offset;

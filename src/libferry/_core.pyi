@@ -51,6 +51,7 @@ class Function:
         vector_count: int,
         stack_bytes: int,
         keep_gil: bool,
+        service: bool,
     ) -> None: ...
     def __call__(self, *values: Any) -> Any: ...
 

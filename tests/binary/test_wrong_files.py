@@ -69,6 +69,7 @@ def test_a_directory(tmp_path: Path) -> None:
     assert "libinside.so" in error.hint
 
 
+@pytest.mark.ordinary_user
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(b"\x7fELF")

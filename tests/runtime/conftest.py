@@ -71,6 +71,7 @@ int thing_value(const struct thing *thing) { return thing->value; }
 void thing_free(struct thing *thing) { free(thing); }
 void half(double value, double *out) { *out = value / 2; }
 
+const char *failing_text(void) { errno = 5; return "failed"; }
 int set_errno(int value) { errno = value; return -1; }
 static int calls;
 int count_call(void) { return ++calls; }
@@ -98,6 +99,7 @@ int same_place(const void *a, const void *b);
 typedef struct thing thing;
 int thing_new(int value, thing **out); int thing_value(const thing *thing);
 void thing_free(thing *thing); void half(double value, double *out);
+const char *failing_text(void);
 int set_errno(int value); int count_call(void); void pause_ms(int ms);
 void crash_at(uintptr_t address); void divide(int by); void stop(void); void leave(int code);
 """

@@ -195,6 +195,16 @@ def test_errno_is_that_of_the_last_call(lib: ferry.Library) -> None:
     assert lib.last_error == 0
 
 
+def test_reading_a_string_result_leaves_errno_alone(lib: ferry.Library) -> None:
+    text = lib.owned()
+    lib.set_errno(33)
+    assert text.string() == "mine"
+    lib.symbol("add")
+    assert lib.errno == 33
+    assert lib.failing_text() == "failed"
+    assert lib.errno == 5
+
+
 def test_a_refused_argument_leaves_nothing_behind(worker: ferry.Library) -> None:
     before = worker._session.arena_free
     data = bytearray(1000)

@@ -22,11 +22,13 @@ def bind(
     string_result: Callable[[str, int], object],
     encoding: str | None,
     keep_gil: bool = False,
+    service: bool = False,
 ) -> _core.Function:
     """Make the callable of ``signature`` at ``address``.
 
     ``pointer_result`` and ``string_result`` turn an address that the function
-    returns into what the caller gets; they are given the C type's name too.
+    returns into what the caller gets; they are given the C type's name too. A
+    ``service`` leaves ``errno`` as the library's last call left it.
     """
     arguments, result = _rows(signature)
     hook: Callable[[int], object] | None = None
@@ -48,6 +50,7 @@ def bind(
         signature.plan.vector_count,
         signature.plan.stack_bytes,
         keep_gil,
+        service,
     )
 
 

@@ -40,6 +40,7 @@ class Services:
                 pointer_result=unused,
                 string_result=unused,
                 encoding="utf-8",
+                service=True,
             )
             for signature, address in zip(functions, session.services(), strict=True)
         }
