@@ -28,6 +28,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NO_SKIP = os.environ.get("FERRY_NO_SKIP") == "1"
 
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",

@@ -21,9 +21,9 @@ from libferry.errors import FerryError
 
 INTERRUPTED = 128 + 2  # as a shell reports a program that SIGINT ended
 
-# Typer carries its own copy of click since 0.20, so its classes have no name that
-# is good for all versions; this one's is the same in each.
-_ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]
+# Newer typers carry their own copy of click, older ones import it: its usage error has
+# no name that is good for both, but a base class of this one it is in each.
+_ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="libferry",
@@ -85,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return failure.show(error, as_json=as_json)
         except _ClickUsageError as error:
             return failure.show(failure.from_click(error), as_json=as_json)
+        except OSError as error:  # nothing but the output; the rest became a FerryError
+            output.discard()
+            return failure.show(failure.cannot_write(error), as_json=False)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except typer.Exit as exit_:  # from showing an error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno as errno_names
 import os
+import re
 import signal
 from enum import StrEnum
 from pathlib import Path
@@ -41,7 +42,7 @@ class Command(TyperCommand):
         rest: list[str] = super().parse_args(ctx, args)
         given = ctx.params.get("arguments") or []
         for word in [ctx.params.get("library"), ctx.params.get("declaration"), *given]:
-            if not separated and word and word.startswith("-") and not _is_number(word):
+            if not separated and word and word.startswith("-") and not _NUMBER.fullmatch(word):
                 raise UsageError(
                     ctx.command_path,
                     f"no such option: {word}",
@@ -51,12 +52,8 @@ class Command(TyperCommand):
         return rest
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return word == "-" or word[:2] == "-." or word[1:2].isdigit()
-    return True
+# what follows the minus of a number, or of several; alone it is a text, or a letter
+_NUMBER = re.compile(r"-(?:\.?\d.*|inf|infinity|nan|)", re.IGNORECASE | re.DOTALL)
 
 
 def command(
@@ -72,7 +69,7 @@ def command(
     ],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ARGS]...", help="A word for each of its parameters."),
+        typer.Argument(metavar="ARGS", help="A word for each of its parameters."),
     ] = None,
     isolation: Annotated[
         Isolation,
@@ -86,7 +83,10 @@ def command(
         typer.Option(metavar="DIR", help="A folder with the C library of the library's system."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds after which the call is ended.")
+        float | None,
+        typer.Option(
+            metavar="S", min=0.001, max=1e9, help="Seconds after which the call is ended."
+        ),
     ] = None,
     encoding: Annotated[
         str, typer.Option(metavar="E", help="How text becomes char, such as gbk.")
@@ -131,10 +131,9 @@ def command(
         encoding=encoding,
     ) as opened:
         function = opened.function(declaration)
-        values, outputs = words.read(opened, function.signature, arguments or [], encoding)
+        values, outputs = words.read(opened, function, arguments or [], encoding)
         if opened.isolation == "in-process":
-            # A C function does not look whether Ctrl-C was pressed; the kernel does.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            _let_ctrl_c_end_this_process()
         result = words.plain(function(*values))
         errno, last_error = opened.errno, opened.last_error
         if as_json:
@@ -152,17 +151,24 @@ def command(
         if function.signature.plan.result is not None:
             output.write_exactly(words.spoken(result) + "\n", encoding)
         for one in outputs:
-            for line in one.lines(clip=output.to_terminal()):
-                output.line(line)
+            output.lines(one.lines(clip=output.to_terminal()))
         _note(opened, errno, last_error)
+
+
+def _let_ctrl_c_end_this_process() -> None:
+    """A C function does not look whether Python noted a signal; the kernel acts at once."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _check_encoding(encoding: str) -> None:
     try:
         "".encode(encoding)
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError):
         raise UsageError(
-            "libferry call", str(error), hint="such as utf-8, gbk, shift_jis, cp1252 or latin-1"
+            "libferry call",
+            f"{encoding!r} is not an encoding of text",
+            hint="such as utf-8, gbk, shift_jis, cp1252 or latin-1",
         ) from None
 
 

@@ -60,6 +60,13 @@ def show(error: FerryError, *, as_json: bool) -> int:
     return exit_code(error)
 
 
+def cannot_write(error: OSError) -> UsageError:
+    """Say that the answer could not be delivered."""
+    return UsageError(
+        "write the answer", error.strerror or str(error), hint="send the output elsewhere"
+    )
+
+
 def from_click(error: Exception) -> UsageError:
     """Say what the option parser found wrong in the way that we say things."""
     context = getattr(error, "ctx", None)

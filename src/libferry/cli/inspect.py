@@ -12,7 +12,7 @@ import typer
 from libferry.binary import Binary, Export, read
 from libferry.binary.describe import as_dict
 from libferry.cli import output
-from libferry.errors import FerryError, LibraryNotFound, NoRunner
+from libferry.errors import FerryError, NoRunner
 from libferry.loader import locate
 from libferry.runtime import runner, wine
 
@@ -20,6 +20,14 @@ SHOWN_EXPORTS = 20  # on a terminal
 
 _FORMATS = {"elf": "ELF", "pe": "PE", "macho": "Mach-O"}
 _KINDS = {"library": "shared library", "executable": "executable", "object": "object file"}
+
+_COUNTED = {
+    "function": "functions",
+    "data": "data",
+    "tls": "thread-local",
+    "ifunc": "functions chosen at load",
+    "forward": "forwards",
+}
 
 
 def command(
@@ -45,14 +53,15 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
-    """Say what a library is, needs and exports, and whether it can be called here.
+    """Say what a library is, needs and exports.
 
     \b
     libferry inspect libz.so.1
     libferry inspect ./old.dll --exports
     libferry inspect ./old.dll --json --no-exports
 
-    Nothing is loaded or run, and the file may be for any CPU and system.
+    It also says whether this machine can call it, and through what, or why not. Nothing
+    is loaded or run, and the file may be for any CPU and system.
     """
     binary = _read(file)
     host = _host(binary, sysroot)
@@ -60,7 +69,9 @@ def command(
         facts = as_dict(binary)
         if exports is False:
             del facts["exports"]
-        output.write_json({**facts, "host": host.as_dict() if isinstance(host, FerryError) else host})
+        output.write_json(
+            {**facts, "host": host.as_dict() if isinstance(host, FerryError) else host}
+        )
         return
     output.line(_what(binary), "bold")
     output.fields(_facts(binary, host))
@@ -74,19 +85,11 @@ def _read(file: str) -> Binary:
     ``libferry call`` takes a bare name for an installed library only, since it runs
     what it finds. To read a file that happens to lie here does no harm.
     """
-    if os.path.exists(file) or "/" in file:
-        return read(file)
-    try:
+    by_name = "/" not in file and (".so" in file or file.lower().endswith(".dll"))
+    if by_name and not os.path.exists(file):
         folder = wine.system_folder("x86_64-windows")
         return read(locate(file, cpu=runner.host_cpu(), windows_folder=folder))
-    except LibraryNotFound as error:
-        if ".so" in file or file.lower().endswith(".dll"):
-            raise
-        raise error from read_error(file)
-
-
-def read_error(file: str) -> BaseException | None:
-    raise NotImplementedError(file)
+    return read(file)
 
 
 def _host(binary: Binary, sysroot: Path | None) -> dict[str, object] | FerryError:
@@ -146,11 +149,10 @@ def _facts(binary: Binary, host: dict[str, object] | FerryError) -> list[tuple[s
 
 def _list(exports: tuple[Export, ...], *, all_of_them: bool) -> None:
     kinds = Counter(export.kind for export in exports)
-    counts = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    counts = ", ".join(f"{number} {_COUNTED[kind]}" for kind, number in kinds.most_common())
     output.fields([("exports", f"{len(exports)}" + (f" ({counts})" if counts else ""))])
     shown = exports if all_of_them else exports[:SHOWN_EXPORTS]
-    for export in shown:
-        output.line(f"  {_export(export)}")
+    output.lines(f"  {_export(export)}" for export in shown)
     if len(shown) < len(exports):
         output.line(f"  {len(exports) - len(shown)} more; to see all: --exports", "dim")
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 READER_GONE = 128 + 13  # as a shell reports a program that SIGPIPE ended
-CANNOT_WRITE = 2
 WIDE = 10_000  # columns: nothing is folded for a program
 
 
@@ -49,16 +48,11 @@ def _write(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _discard()
+        discard()
         raise typer.Exit(READER_GONE) from None
-    except OSError as error:
-        _discard()
-        remark("error", f"write the answer: {error.strerror}", "bold red")
-        remark("hint", "make room, or send the output elsewhere", "bold cyan")
-        raise typer.Exit(CANNOT_WRITE) from None
 
 
-def _discard() -> None:
+def discard() -> None:
     """Send what is still buffered nowhere: Python flushes it once more when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -70,12 +64,17 @@ def write_json(value: object) -> None:
     write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def line(text: str = "", style: str = "", end: str = "\n") -> None:
+def line(text: str = "", style: str = "") -> None:
     """Write a line, in a style where there are styles."""
-    if not to_terminal():
-        write(visible(text) + end)
-        return
-    _print(_text((visible(text), style)), end)
+    if to_terminal():
+        _print(_text((visible(text), style)))
+    else:
+        write(visible(text) + "\n")
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Write plain lines, of which there may be many, at once."""
+    write("".join(visible(text) + "\n" for text in texts))
 
 
 def fields(rows: Iterable[tuple[str, str]]) -> None:
@@ -84,7 +83,7 @@ def fields(rows: Iterable[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         if to_terminal():
-            _print(_text((f"{name:{width}}", "bold"), "  ", visible(value)), "\n")
+            _print(_text((f"{name:{width}}", "bold"), "  ", visible(value)))
         else:
             line(f"{name:{width}}  {value}")
 
@@ -96,7 +95,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequence[s
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for position, name in enumerate(head):
         style = styles[position] if position < len(styles) else ""
-        made.add_column(name, style=style, no_wrap=not to_terminal())
+        first_or_piped = position == 0 or not to_terminal()
+        made.add_column(name, style=style, no_wrap=first_or_piped, overflow="fold")
     for row in rows:
         made.add_row(*(_text(visible(cell)) for cell in row))
     console = _console()
@@ -143,8 +143,8 @@ def _console() -> Console:
     return Console(width=None if to_terminal() else WIDE, highlight=False, soft_wrap=False)
 
 
-def _print(text: Text, end: str) -> None:
+def _print(text: Text) -> None:
     console = _console()
     with console.capture() as captured:
-        console.print(text, end=end, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     write(captured.get())

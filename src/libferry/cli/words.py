@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from libferry._core import Function
 from libferry.abi import Boolean, CType, Integer, Opaque, Pointer, Real, Void
 from libferry.abi.types import spell
 from libferry.cli.failure import UsageError
@@ -87,7 +88,7 @@ class Output:
 
 
 def read(
-    library: Library, signature: Signature, words: Sequence[str], encoding: str
+    library: Library, function: Function, words: Sequence[str], encoding: str
 ) -> tuple[list[object], list[Output]]:
     """The C arguments that ``words`` mean, and which of them to show after the call.
 
@@ -95,13 +96,15 @@ def read(
         ArgumentTypeError, ArgumentValueError: a word is not what the declaration wants.
         UsageError: an ``@file`` cannot be read.
     """
+    signature: Signature = function.signature
     if len(words) != len(signature.parameters):
-        function = library[signature.name]
         explain.count(function, len(words), None)
     reader = _Reader(library, signature, encoding)
     values = [
         reader.argument(position, word, parameter)
-        for position, (word, parameter) in enumerate(zip(words, signature.parameters, strict=True), 1)
+        for position, (word, parameter) in enumerate(
+            zip(words, signature.parameters, strict=True), 1
+        )
     ]
     return values, reader.outputs
 
@@ -141,8 +144,8 @@ class _Reader:
         """A number of an arithmetic type."""
         shown = reprlib.repr(word)
         match ctype:
-            case Integer(size=1, text=True) if len(word) == 1 and not word.isdigit():
-                return self.letter(word)
+            case Integer(size=1, text=True) as char if len(word) == 1 and not word.isdigit():
+                return self.letter(word, char)
             case Integer():
                 try:
                     return int(word, 0)
@@ -159,7 +162,8 @@ class _Reader:
                     self.refuse(f"{shown} is not a number", "write 1.5, -2e9, inf or nan")
         raise AssertionError(f"{ctype} was lowered, but no word can be one")
 
-    def letter(self, word: str) -> int:
+    def letter(self, word: str, char: Integer) -> int:
+        """The code of one character, as a number that a ``char`` can hold."""
         code = self.encode(word)
         if len(code) != 1:
             self.refuse(
@@ -167,12 +171,7 @@ class _Reader:
                 "give another --encoding, or the number",
                 ArgumentValueError,
             )
-        return code[0] if code[0] < 128 else code[0] - 256 * self.signed_char
-
-    @property
-    def signed_char(self) -> bool:
-        char = self.signature.parameters[self.position - 1].type
-        return isinstance(char, Integer) and char.signed
+        return int.from_bytes(code, "little", signed=char.signed)
 
     # ---- pointers ----
 
@@ -298,7 +297,9 @@ def _wide(to: Integer) -> str:
 def _numbers(data: bytes, to: Integer | Real) -> object:
     """The whole numbers in ``data``, or its text if they are wide characters."""
     if isinstance(to, Integer) and to.text:
-        end = next((i for i in range(0, len(data), to.size) if not any(data[i : i + to.size])), None)
+        end = next(
+            (i for i in range(0, len(data), to.size) if not any(data[i : i + to.size])), None
+        )
         return _printable(data[:end].decode(_wide(to), "replace"))
     if not data or len(data) % to.size:
         return None
