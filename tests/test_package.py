@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped]
-from elftools.elf.gnuversions import GNUVerNeedSection  # type: ignore[import-untyped]
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
 
 ROOT = Path(__file__).parents[1]
 WORKERS = {
