@@ -83,12 +83,21 @@ void platform_woken(void)
 {
 }
 
+/* Wine numbers processors as Linux does. On Windows the host is elsewhere, and moving
+ * does no harm. */
 bool platform_avoid(uint32_t cpu)
 {
-    DWORD_PTR mine = 0, all = 0;
+    DWORD_PTR mine = 0, all = 0, before;
 
-    (void)cpu;
-    return GetProcessAffinityMask(GetCurrentProcess(), &mine, &all) && (mine & (mine - 1)) != 0;
+    if (!GetProcessAffinityMask(GetCurrentProcess(), &mine, &all))
+        return false;
+    if (cpu < 8 * sizeof mine)
+        mine &= ~((DWORD_PTR)1 << cpu);
+    before = mine ? SetThreadAffinityMask(GetCurrentThread(), mine) : 0;
+    if (!before)
+        return false;
+    SetThreadAffinityMask(GetCurrentThread(), before);
+    return true;
 }
 
 uint64_t platform_now(void)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import libferry as ferry
+from libferry.build import compile_library
 
 from .conftest import HEADER, Compile
 
@@ -174,6 +177,11 @@ def test_a_missing_dependency_is_named(compile_c: Compile, tmp_path: Path, isola
     assert "libgone.so.1" in str(error)
 
 
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), 1e300])
+def test_a_timeout_that_is_none(library_file: Path, timeout: float) -> None:
+    assert "timeout is" in str(refused(library_file, isolation="worker", timeout=timeout))
+
+
 def test_isolation_that_cannot_be(library_file: Path, compile_c: Compile) -> None:
     assert "isolation is 'moon'" in str(refused(library_file, isolation="moon"))
     foreign = compile_c("int f(void) { return 1; }", target="aarch64-linux-gnu.2.17")
@@ -218,3 +226,28 @@ def test_a_native_library_uses_the_sysroot_it_is_given(library_file: Path) -> No
         assert lib.isolation == "worker"
         assert lib.add(1, 2) == 3
         assert lib.length("abc") == 3
+
+
+@pytest.mark.needs("/usr/lib/wine/wine64", install="apt-get install wine64")
+def test_a_missing_dll_is_named_though_windows_does_not(tmp_path: Path) -> None:
+    base = compile_library("int base(void) { return 1; }", "x86_64-windows", tmp_path, "base")
+    source = "__declspec(dllimport) int base(void); int top(void) { return base(); }"
+    (tmp_path / "top.c").write_text(source)
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu", "-shared"]
+    command += ["-nostdlib", "-Wl,-e,top", "-Wl,--export-all-symbols", "-o", "top.dll", "top.c"]
+    subprocess.run([*command, str(base)], check=True, cwd=tmp_path)
+    base.unlink()
+    error = refused(tmp_path / "top.dll")
+    assert isinstance(error, ferry.LoadError)
+    assert "missing: base.dll" in str(error)
+
+
+@pytest.mark.needs(
+    "/usr/lib/x86_64-linux-gnu/wine/i386-windows/ntdll.dll", install="tools/setup-debian"
+)
+def test_a_stdcall_function_is_found_by_its_plain_name(tmp_path: Path) -> None:
+    source = "int __stdcall both(int a, double b) { return a + (int)b; }"
+    file = compile_library(source, "i386-windows", tmp_path, "std")
+    with ferry.load(file, header="int __stdcall both(int a, double b);") as lib:
+        assert "both@12" in dir(lib)
+        assert lib.both(40, 2.5) == 42

@@ -89,6 +89,21 @@ def test_an_out_parameter_brings_a_number(lib: ferry.Library) -> None:
     assert out.value == 7.0
 
 
+@pytest.mark.parametrize(("ctype", "value"), [("int8_t", 128), ("int", 1.5), ("void *", 1)])
+def test_an_out_parameter_refuses_what_does_not_fit(
+    lib: ferry.Library, ctype: str, value: float
+) -> None:
+    with pytest.raises(ferry.ArgumentValueError) as caught:
+        lib.out(ctype).value = value
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 50, 1 << 70])
+def test_a_buffer_of_no_size_is_refused(lib: ferry.Library, size: int) -> None:
+    with pytest.raises(ferry.ArgumentValueError, match="no size"):
+        lib.buffer(size)
+
+
 def test_a_pointer_goes_only_where_its_type_is_expected(lib: ferry.Library) -> None:
     lib.thing_new(1, out := lib.out("thing *"))
     text = lib.owned()

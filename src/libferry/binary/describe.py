@@ -8,12 +8,12 @@ from libferry.binary.model import Binary, Export
 from libferry.binary.window import decode
 
 
-def as_dict(binary: Binary) -> dict[str, object]:
+def as_dict(binary: Binary, *, exports: bool = True) -> dict[str, object]:
     """Describe ``binary`` with strings, numbers, lists and None only.
 
-    This reads the exports, so it can raise what ``Binary.exports`` raises.
+    With ``exports`` it can raise what ``Binary.exports`` raises.
     """
-    return {
+    facts: dict[str, object] = {
         "path": decode(os.fsencode(binary.path)),
         "format": binary.format,
         "os": binary.os,
@@ -27,8 +27,10 @@ def as_dict(binary: Binary) -> dict[str, object]:
         "rpath": list(binary.rpath),
         "runpath": list(binary.runpath),
         "interpreter": binary.interpreter,
-        "exports": [_export_as_dict(export) for export in binary.exports],
     }
+    if exports:
+        facts["exports"] = [_export_as_dict(export) for export in binary.exports]
+    return facts
 
 
 def _export_as_dict(export: Export) -> dict[str, object]:

@@ -66,15 +66,16 @@ def command(
     binary = _read(file)
     host = _host(binary, sysroot)
     if as_json:
-        facts = as_dict(binary)
-        if exports is False:
-            del facts["exports"]
+        facts = as_dict(binary, exports=exports is not False)
         output.write_json(
             {**facts, "host": host.as_dict() if isinstance(host, FerryError) else host}
         )
         return
     output.line(_what(binary), "bold")
-    output.fields(_facts(binary, host))
+    rows = _facts(binary, host)
+    if exports is not False:
+        rows.append(("exports", _count(binary.exports)))
+    output.fields(rows)
     if exports is not False:
         _list(binary.exports, all_of_them=bool(exports) or not output.to_terminal())
 
@@ -147,10 +148,13 @@ def _facts(binary: Binary, host: dict[str, object] | FerryError) -> list[tuple[s
     return rows
 
 
-def _list(exports: tuple[Export, ...], *, all_of_them: bool) -> None:
+def _count(exports: tuple[Export, ...]) -> str:
     kinds = Counter(export.kind for export in exports)
-    counts = ", ".join(f"{number} {_COUNTED[kind]}" for kind, number in kinds.most_common())
-    output.fields([("exports", f"{len(exports)}" + (f" ({counts})" if counts else ""))])
+    counts = ", ".join(f"{_COUNTED[kind]}: {number}" for kind, number in kinds.most_common())
+    return f"{len(exports)} ({counts})" if exports else "none"
+
+
+def _list(exports: tuple[Export, ...], *, all_of_them: bool) -> None:
     shown = exports if all_of_them else exports[:SHOWN_EXPORTS]
     output.lines(f"  {_export(export)}" for export in shown)
     if len(shown) < len(exports):

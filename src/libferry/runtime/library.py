@@ -16,6 +16,7 @@ from libferry.binary import Binary, read
 from libferry.contract import Signature, declare, parse_type
 from libferry.errors import (
     ArgumentTypeError,
+    ArgumentValueError,
     DeclarationError,
     FerryError,
     LoadError,
@@ -33,6 +34,8 @@ from libferry.runtime.worker import Worker
 Isolation = Literal["auto", "in-process", "worker"]
 
 SPIN_NS = 50_000  # about what it costs to wake an idle processor
+LARGEST_BUFFER = 1 << 47  # an address space
+LONGEST_TIMEOUT = 10**9  # seconds
 ARENA = {8: 1 << 30, 4: 1 << 28}  # bytes of address space by pointer size; pages come when used
 
 
@@ -119,9 +122,11 @@ def load(
 def _nanoseconds(timeout: float | None) -> int:
     if timeout is None:
         return 0
-    if not timeout > 0:
-        raise ArgumentTypeError(
-            "load a library", f"timeout is {timeout!r}", hint="give seconds above zero, or None"
+    if not 0 < timeout <= LONGEST_TIMEOUT:
+        raise ArgumentValueError(
+            "load a library",
+            f"timeout is {timeout!r}",
+            hint=f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no timeout",
         )
     return max(1, int(timeout * 1e9))
 
@@ -331,7 +336,14 @@ class Library:
 
         Raises:
             ArenaFull: the shared memory has no room.
+            ArgumentValueError: that is no size.
         """
+        if not 0 <= size < LARGEST_BUFFER:
+            raise ArgumentValueError(
+                f"make a Buffer of {size} bytes",
+                "that is no size",
+                hint=f"give a number from 0 to {LARGEST_BUFFER - 1:,}",
+            )
         return Buffer(self._session, size)
 
     def out(self, ctype: str) -> Out:

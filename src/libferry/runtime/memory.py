@@ -6,12 +6,14 @@ is here knows how to be read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import operator
+import struct
+from typing import TYPE_CHECKING, Any, Self
 
 from libferry import _core
 from libferry.abi import Boolean, CType, Integer, Real
 from libferry.abi import Pointer as PointerType
-from libferry.errors import ArgumentTypeError
+from libferry.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
@@ -99,20 +101,24 @@ class Out(Buffer):
 
     @value.setter
     def value(self, number: int | float) -> None:
-        view = memoryview(self)
+        try:
+            memoryview(self)[:] = self._encode(number)
+        except (TypeError, OverflowError, struct.error) as error:
+            raise ArgumentValueError(
+                f"set an out {self.pointee.name} to {number!r}",
+                str(error),
+                hint="numbers that fit can be set; pointers are set by the library",
+            ) from None
+
+    def _encode(self, number: Any) -> bytes:
         match self.pointee:
-            case Integer(size=size, signed=signed) if isinstance(number, int):
-                view[:] = number.to_bytes(size, "little", signed=signed)
+            case Integer(size=size, signed=signed):
+                return operator.index(number).to_bytes(size, "little", signed=signed)
             case Boolean():
-                view[:] = bytes([bool(number)])
+                return bytes([bool(number)])
             case Real(size=size):
-                view.cast("f" if size == 4 else "d")[0] = number
-            case _:
-                raise ArgumentTypeError(
-                    f"set an out {self.pointee.name}",
-                    f"{number!r} is not such a value",
-                    hint="numbers can be set; pointers are set by the library",
-                )
+                return struct.pack("<f" if size == 4 else "<d", number)
+        raise TypeError("it is not a number")
 
     def __repr__(self) -> str:
         return f"<libferry.Out {self.pointee.name}>" if not self.freed else "<libferry.Out, freed>"
