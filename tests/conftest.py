@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -39,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "ordinary_user: checks permissions, so it may skip as root even with FERRY_NO_SKIP=1",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell's background job ignores SIGINT, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def exists(thing: str) -> bool:
