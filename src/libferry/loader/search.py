@@ -27,7 +27,8 @@ _CACHE_ENTRY = struct.Struct("<iIIIQ")
 # sysdeps/generic/ldconfig.h: FLAG_ELF_LIBC6 with the CPU's bits.
 _CACHE_FLAGS = {"x86_64": 0x0303, "i386": 0x0003, "aarch64": 0x0A03}
 
-_DEFAULT_FOLDERS = {
+# The target's own folders first: Debian's multiarch tuples, then what others use.
+DEFAULT_FOLDERS = {
     "x86_64": ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib64", "usr/lib64"),
     "i386": ("lib/i386-linux-gnu", "usr/lib/i386-linux-gnu", "lib32", "usr/lib32"),
     "aarch64": ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64"),
@@ -70,7 +71,7 @@ def locate(
     for key, value in _cache_entries(cache, _CACHE_FLAGS.get(cpu, -1)):
         if key == text and (found := root / value.lstrip("/")).is_file():
             return found
-    defaults = [str(root / folder) for folder in (*_DEFAULT_FOLDERS.get(cpu, ()), "lib", "usr/lib")]
+    defaults = [str(root / folder) for folder in (*DEFAULT_FOLDERS.get(cpu, ()), "lib", "usr/lib")]
     here = f"there is one in the current folder: ./{text}" if Path(text).is_file() else ""
     return _first(text, defaults, here or "give its path, or install it", tried)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from libferry.abi import ABIS, Abi
 from libferry.binary import Binary
 from libferry.errors import NoRunner
+from libferry.loader.search import DEFAULT_FOLDERS
 from libferry.runtime import wine
 
 WORKERS = Path(__file__).parent / "workers"
@@ -54,11 +55,9 @@ class _Native:
     package: str
     qemu: str = ""
     sysroot: str = ""
-    library_folders: tuple[str, ...] = ()
 
 
-# Interpreters: the psABI supplements' "Program Interpreter" and glibc's
-# shlib-versions. Folders: Debian's multiarch tuples.
+# Interpreters: the psABI supplements' "Program Interpreter" and glibc's shlib-versions.
 _NATIVE = {
     "x86_64-sysv": _Native(
         "/lib64/ld-linux-x86-64.so.2",
@@ -66,7 +65,6 @@ _NATIVE = {
         "libc6",
         "qemu-x86_64",
         "/usr/x86_64-linux-gnu",
-        ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib64", "usr/lib64"),
     ),
     "i386-sysv": _Native(
         "/lib/ld-linux.so.2",
@@ -74,7 +72,6 @@ _NATIVE = {
         "libc6-i386",
         "qemu-i386",
         "/usr/i686-linux-gnu",
-        ("lib/i386-linux-gnu", "usr/lib/i386-linux-gnu", "lib32", "usr/lib32"),
     ),
     "aarch64-aapcs64": _Native(
         "/lib/ld-linux-aarch64.so.1",
@@ -82,7 +79,6 @@ _NATIVE = {
         "libc6-arm64-cross",
         "qemu-aarch64",
         "/usr/aarch64-linux-gnu",
-        ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64"),
     ),
 }
 
@@ -152,7 +148,8 @@ def _direct(abi_name: str, native: _Native, worker: Path, sysroot: Path | None) 
             )
         return Runner(abi_name, "this kernel", (str(worker),))
     interpreter = _interpreter(abi_name, native, sysroot)
-    folders = ":".join(str(sysroot / folder) for folder in native.library_folders)
+    cpu = ABIS[abi_name].cpu
+    folders = ":".join(str(sysroot / folder) for folder in DEFAULT_FOLDERS[cpu])
     command = (str(interpreter), "--library-path", folders, str(worker))
     return Runner(abi_name, f"this kernel, with {sysroot}", command)
 

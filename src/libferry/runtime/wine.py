@@ -100,10 +100,29 @@ def ensure_running() -> None:
 def _start_server() -> bool:
     """Start wineserver; False if one was running already."""
     server = next(filter(None, map(shutil.which, _SERVERS)), None)
-    if server is None:
-        return True
-    started = subprocess.run(
-        [server, f"-p{SERVER_LINGERS}"],
+    return server is None or _quietly(server, f"-p{SERVER_LINGERS}") == 0
+
+
+def _boot(*options: str) -> None:
+    _start_server()
+    wine = program() or "wine64"
+    try:
+        code = _quietly(wine, "wineboot", *options)
+        failure = f"wineboot ended with {code}" if code else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        failure = str(error)
+    if failure:
+        raise NoRunner(
+            f"make a Wine prefix in {prefix()}",
+            failure,
+            hint=f"see what Wine says: WINEPREFIX={prefix()} {wine} wineboot {' '.join(options)}",
+        )
+
+
+def _quietly(*command: str) -> int:
+    """Run a program of Wine's in the prefix, with no streams of ours; its exit code."""
+    done = subprocess.run(
+        command,
         env={**os.environ, **environment()},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -111,28 +130,7 @@ def _start_server() -> bool:
         check=False,
         timeout=PREFIX_TIMEOUT,
     )
-    return started.returncode == 0
-
-
-def _boot(*options: str) -> None:
-    _start_server()
-    try:
-        subprocess.run(
-            [program() or "wine64", "wineboot", *options],
-            env={**os.environ, **environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=True,
-            timeout=PREFIX_TIMEOUT,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NoRunner(
-            f"make a Wine prefix in {prefix()}",
-            str(error),
-            hint="see what Wine says: "
-            f"WINEPREFIX={prefix()} {program()} wineboot {' '.join(options)}",
-        ) from None
+    return done.returncode
 
 
 def windows_path(path: Path) -> str:
