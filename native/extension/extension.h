@@ -179,7 +179,7 @@ uint64_t buffer_address(const Buffer *buffer);
 
 enum kind {
     KIND_VOID,
-    KIND_SIGNED,
+    KIND_SIGNED, /* these two first: pack() tells them from the rest */
     KIND_UNSIGNED,
     KIND_BOOL,
     KIND_FLOAT,

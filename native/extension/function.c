@@ -91,11 +91,6 @@ static bool pack_all(Function *function, PyObject *const *values, struct ferry_f
     for (Py_ssize_t i = 0; i < Py_SIZE(function); i++)
         if (!pack(function, i, values[i], frame, loans, lent))
             return false;
-    /* A value's own __index__ may have closed the session meanwhile. */
-    if (!session_usable(function->session)) {
-        session_raise(function->session, (PyObject *)function);
-        return false;
-    }
     return true;
 }
 

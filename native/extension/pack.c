@@ -45,52 +45,56 @@ static inline bool small_int(PyObject *value, long long *number)
     return true;
 }
 
+static inline bool fits(const struct argument *argument, long long number)
+{
+    unsigned bits = 8u * argument->size;
+
+    if (argument->kind == KIND_SIGNED)
+        return number >> (bits - 1) == number >> 63;
+    return number >= 0 && (bits == 64 || number >> bits == 0);
+}
+
+/* An object that is no int but has an __index__, as one; NULL with an exception. What
+ * __index__ itself raises is passed on. */
+static PyObject *as_int(Function *function, Py_ssize_t index, PyObject *value, const char *code)
+{
+    PyObject *integer = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
+
+    if (!integer && (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError)))
+        refuse(function, index, value, code);
+    return integer;
+}
+
 static bool pack_integer(Function *function, Py_ssize_t index, PyObject *value,
                          struct ferry_frame *frame)
 {
     const struct argument *argument = &function->arguments[index];
-    unsigned bits = 8u * argument->size;
     int overflow = 0;
     long long number;
 
-    if (small_int(value, &number)) {
-        /* the usual case */
-    } else if (argument->character && PyBytes_Check(value) && PyBytes_GET_SIZE(value) == 1) {
+    if (argument->character && PyBytes_Check(value) && PyBytes_GET_SIZE(value) == 1) {
         char byte = PyBytes_AS_STRING(value)[0];
 
         number = argument->kind == KIND_SIGNED ? (signed char)byte : (unsigned char)byte;
     } else if (PyLong_Check(value)) {
         number = PyLong_AsLongLongAndOverflow(value, &overflow);
     } else {
-        PyObject *integer = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
+        PyObject *integer = as_int(function, index, value, "not an integer");
+        bool packed = integer && pack_integer(function, index, integer, frame);
 
-        if (!integer)
-            return refuse(function, index, value, "not an integer");
-        number = PyLong_AsLongLongAndOverflow(integer, &overflow);
-        if (overflow > 0 && argument->kind == KIND_UNSIGNED) {
-            bool packed = pack_integer(function, index, integer, frame);
-
-            Py_DECREF(integer);
-            return packed;
-        }
-        Py_DECREF(integer);
+        Py_XDECREF(integer);
+        return packed;
     }
-
-    if (argument->kind == KIND_SIGNED) {
-        long long limit = (long long)((1ull << (bits - 1)) - 1);
-
-        if (overflow || number > limit || number < -limit - 1)
-            return refuse(function, index, value, "does not fit");
-    } else if (overflow > 0 && bits == 64) {
+    if (overflow > 0 && argument->kind == KIND_UNSIGNED && argument->size == 8) {
         unsigned long long large = PyLong_AsUnsignedLongLong(value);
 
         if (PyErr_Occurred())
             return refuse(function, index, value, "does not fit");
         store(frame, argument, large);
         return true;
-    } else if (overflow || number < 0 || (bits < 64 && number >> bits != 0)) {
-        return refuse(function, index, value, "does not fit");
     }
+    if (overflow || !fits(argument, number))
+        return refuse(function, index, value, "does not fit");
     store(frame, argument, (uint64_t)number);
     return true;
 }
@@ -105,10 +109,10 @@ static bool pack_bool(Function *function, Py_ssize_t index, PyObject *value,
     } else if (strncmp(Py_TYPE(value)->tp_name, "numpy.bool", 10) == 0) {
         number = PyObject_IsTrue(value) == 1; /* it is no subclass of int and has no __index__ */
     } else {
-        PyObject *integer = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
+        PyObject *integer = as_int(function, index, value, "not a bool");
 
         if (!integer)
-            return refuse(function, index, value, "not a bool");
+            return false;
         number = PyLong_AsLong(integer);
         Py_DECREF(integer);
         if (number != 0 && number != 1)
@@ -374,20 +378,44 @@ static bool pack_pointer(Function *function, Py_ssize_t index, PyObject *value,
     return refuse(function, index, value, "not a pointer");
 }
 
-bool pack(Function *function, Py_ssize_t index, PyObject *value, struct ferry_frame *frame,
-          struct loan *loans, uint32_t *count)
+static bool pack_slowly(Function *function, Py_ssize_t index, PyObject *value,
+                        struct ferry_frame *frame, struct loan *loans, uint32_t *count)
 {
+    bool packed;
+
     switch (function->arguments[index].kind) {
     case KIND_SIGNED:
     case KIND_UNSIGNED:
-        return pack_integer(function, index, value, frame);
+        packed = pack_integer(function, index, value, frame);
+        break;
     case KIND_BOOL:
-        return pack_bool(function, index, value, frame);
+        packed = pack_bool(function, index, value, frame);
+        break;
     case KIND_FLOAT:
-        return pack_float(function, index, value, frame);
+        packed = pack_float(function, index, value, frame);
+        break;
     default:
-        return pack_pointer(function, index, value, frame, loans, count);
+        packed = pack_pointer(function, index, value, frame, loans, count);
     }
+    /* A value's own __index__ or codec may have closed the library meanwhile. */
+    if (packed && !session_usable(function->session)) {
+        session_raise(function->session, (PyObject *)function);
+        return false;
+    }
+    return packed;
+}
+
+bool pack(Function *function, Py_ssize_t index, PyObject *value, struct ferry_frame *frame,
+          struct loan *loans, uint32_t *count)
+{
+    const struct argument *argument = &function->arguments[index];
+    long long number;
+
+    if (argument->kind <= KIND_UNSIGNED && small_int(value, &number) && fits(argument, number)) {
+        store(frame, argument, (uint64_t)number);
+        return true;
+    }
+    return pack_slowly(function, index, value, frame, loans, count);
 }
 
 void settle(Session *session, struct loan *loans, uint32_t count, bool copy_back)
