@@ -39,7 +39,7 @@
 
 #define CHANNEL_MAGIC 0x59525246u /* "FRRY" */
 #define CHANNEL_VERSION 1u
-#define CHANNEL_LANES 16u
+#define CHANNEL_LANES 64u /* calls at once; more wait for one of them to end */
 #define CHANNEL_DEPTH 32u /* frames a lane: calls and callbacks nested */
 #define CHANNEL_PARKED 1u
 

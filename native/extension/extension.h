@@ -80,6 +80,7 @@ struct lane_record {
 
 typedef struct {
     PyObject_HEAD
+    PyObject *weakrefs;
     bool closed;
     bool ended; /* we have killed the worker; the watcher may not know yet */
     unsigned generation; /* of this process; a fork starts a new one */

@@ -281,6 +281,7 @@ static PyMemberDef members[] = {
     {"signature", T_OBJECT_EX, offsetof(Function, signature), READONLY,
      "The declaration and its call plan."},
     {"session", T_OBJECT_EX, offsetof(Function, session), READONLY, NULL},
+    {"service", T_BOOL, offsetof(Function, service), READONLY, "Whether it is one of ours."},
     {"address", T_ULONGLONG, offsetof(Function, address), READONLY, "The library's address of it."},
     {0},
 };

@@ -292,6 +292,8 @@ static bool pack_buffer(Function *function, Py_ssize_t index, PyObject *value,
         return refuse(function, index, value,
                       loan->view.readonly && !argument->readonly ? "read-only" : "not contiguous");
     }
+    if (loan->view.format && strchr(loan->view.format, 'O'))
+        return refuse(function, index, value, "objects");
     if (!elements_match(argument, &loan->view))
         return refuse(function, index, value, "other elements");
 
@@ -305,10 +307,13 @@ static bool pack_buffer(Function *function, Py_ssize_t index, PyObject *value,
         if (!find_shared(function, index, value, loans, count, loan, &start))
             return false;
         if (start == ARENA_NONE) {
-            copy = borrow(session, loan, (uint64_t)loan->view.len);
+            size_t zeros = argument->text ? argument->element_size : 0;
+
+            copy = borrow(session, loan, (uint64_t)loan->view.len + zeros);
             if (!copy)
                 return false;
             memcpy(copy, loan->view.buf, (size_t)loan->view.len);
+            memset(copy + loan->view.len, 0, zeros); /* what follows in the arena is no text */
             loan->copy_back = !argument->readonly;
             start = loan->start;
         }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <structmember.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -120,7 +121,7 @@ void session_raise(Session *session, PyObject *function)
 {
     const char *code = session->generation != process_generation ? "forked"
                        : session->closed                         ? "closed"
-                                                                 : "died";
+                                                                 : "gone";
 
     raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, code);
 }
@@ -185,7 +186,9 @@ static void session_dealloc(Session *session)
     PyTypeObject *type = Py_TYPE(session);
 
     if (session->watch)
-        watch_end(session->watch);
+        watch_end(session->watch); /* the worker quits; whoever has a weakref reaps it */
+    if (session->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)session);
     if (session->channel)
         munmap(session->channel, session->size);
     if (session->memory >= 0)
@@ -352,11 +355,17 @@ static PyGetSetDef properties[] = {
     {0},
 };
 
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Session, weakrefs), READONLY, NULL},
+    {0},
+};
+
 static PyType_Slot slots[] = {
     {Py_tp_doc, "One opened library: in this process, or in a worker across a channel."},
     {Py_tp_new, session_new},
     {Py_tp_dealloc, session_dealloc},
     {Py_tp_methods, methods},
+    {Py_tp_members, members},
     {Py_tp_getset, properties},
     {0},
 };

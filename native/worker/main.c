@@ -8,7 +8,7 @@ struct ferry_header *channel;
  * host is gone, in whatever way, the socket ends, and so do we. */
 static void listen_to_doorbell(uint32_t unused)
 {
-    bool started[CHANNEL_LANES] = {true};
+    bool started[CHANNEL_LANES] = {true}; /* lane 0 has the main thread */
 
     (void)unused;
     for (;;) {

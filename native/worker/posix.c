@@ -114,12 +114,29 @@ void platform_quit(int code)
     exit(code);
 }
 
+/* ---- forks ----
+ *
+ * A library that forks inside a call may return from it twice. The child has this one
+ * thread, and the channel is its parent's: it gets lanes of its own to write a result
+ * to, and ends when it would reply. The arena stays, for a child that is about to
+ * execute a program whose name lies there. */
+static bool forked;
+
+static void after_fork_in_child(void)
+{
+    forked = true;
+    mmap((char *)channel + CHANNEL_LANES_OFFSET, CHANNEL_ARENA_OFFSET - CHANNEL_LANES_OFFSET,
+         PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
 void platform_call(struct ferry_frame *frame)
 {
     int *error_number = &errno; /* this thread's: the address stays */
 
     *error_number = 0;
     ferry_call(frame);
+    if (forked)
+        _exit(0);
     frame->error_number = *error_number;
 }
 
@@ -143,10 +160,12 @@ static void record_fault(int number, siginfo_t *info, void *context)
 {
     struct ferry_fault *fault = &channel->fault;
 
-    fault->code = (uint32_t)number;
-    fault->address = (uintptr_t)info->si_addr;
-    fault->program_counter = program_counter(context);
-    atomic_store(&fault->happened, 1);
+    if (!forked) {
+        fault->code = (uint32_t)number;
+        fault->address = (uintptr_t)info->si_addr;
+        fault->program_counter = program_counter(context);
+        atomic_store(&fault->happened, 1);
+    }
     if (info->si_code <= 0)
         syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), number);
 }
@@ -198,5 +217,6 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_CORE, &no_core); /* a dump would delay the news of a crash */
     channel = mapping;
     catch_faults();
+    pthread_atfork(NULL, NULL, after_fork_in_child);
     return worker_run(mapping);
 }

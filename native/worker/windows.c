@@ -121,7 +121,7 @@ void platform_call(struct ferry_frame *frame)
 
     if (error_number)
         *error_number = 0;
-    SetLastError(0);
+    SetLastError(frame->last_error); /* ours may have changed it since the last call */
     ferry_call(frame);
     frame->last_error = GetLastError();
     frame->error_number = error_number ? *error_number : 0;

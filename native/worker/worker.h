@@ -57,8 +57,8 @@ bool platform_avoid(uint32_t cpu);
 /* Monotonic nanoseconds. */
 uint64_t platform_now(void);
 
-/* ferry_call with this thread's errno (and GetLastError) cleared before and
- * stored in the frame after. */
+/* ferry_call with this thread's errno cleared before and stored in the frame after.
+ * GetLastError is only kept from call to call: Windows programs ask for it by a call. */
 void platform_call(struct ferry_frame *frame);
 
 /* End the process in good order: libraries' destructors run. */

@@ -37,6 +37,7 @@ class Function:
     __name__: str
     signature: Any
     session: Session
+    service: bool
     address: int
     def __init__(
         self,

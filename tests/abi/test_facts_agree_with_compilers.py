@@ -14,7 +14,7 @@ import pytest
 
 from libferry.abi import ABIS, Boolean, Integer, Pointer, Real
 from libferry.contract import parse_type
-from libferry.contract.known_types import STANDARD
+from libferry.contract.known_types import POSIX, STANDARD
 
 TARGETS = {
     "x86_64-sysv": "x86_64-linux-gnu",
@@ -41,8 +41,6 @@ ARITHMETIC = [
     "void *",
     "wchar_t",
 ]
-# POSIX's own names are not Windows'
-POSIX_ONLY = {"ssize_t", "off_t", "time_t", "clock_t", "pid_t", "mode_t", "uid_t", "gid_t"}
 # C11's rsize_t is optional, and bool is a macro
 NOT_TYPES = {"rsize_t", "bool"}
 
@@ -50,16 +48,17 @@ NOT_TYPES = {"rsize_t", "bool"}
 @pytest.mark.parametrize("abi", sorted(ABIS))
 def test_sizes_and_signs_are_the_compilers(abi: str, tmp_path: Path) -> None:
     names = [*ARITHMETIC, *sorted(STANDARD.keys() - NOT_TYPES)]
-    if "windows" in abi:
-        names = [name for name in names if name not in POSIX_ONLY]
+    if "windows" not in abi:
+        names += sorted(POSIX)
     lines = [
+        "#define _GNU_SOURCE",
         "#include <stdint.h>",
         "#include <stddef.h>",
         "#include <wchar.h>",
         "#include <uchar.h>",
     ]
     if "windows" not in abi:
-        lines.append("#include <sys/types.h>\n#include <time.h>")
+        lines.append("#include <sys/types.h>\n#include <time.h>\n#include <sys/socket.h>")
     for name in names:
         ctype = parse_type(name, abi)
         assert isinstance(ctype, Integer | Boolean | Real | Pointer)

@@ -87,6 +87,18 @@ def test_a_type_that_is_none_is_refused(text: str) -> None:
         parse_type(text, "x86_64-sysv")
 
 
+def test_an_unknown_type_is_named_with_what_to_add() -> None:
+    for text in ("int f(int a, sockaddr_t *b);", "FILE *f(void);", "int f(mystery);"):
+        with pytest.raises(DeclarationError, match="is not a known type") as caught:
+            declare(text, "x86_64-sysv")
+        assert "typedef" in caught.value.hint
+
+
+def test_an_open_comment_is_named() -> None:
+    with pytest.raises(DeclarationError, match="comment is not closed"):
+        declare("int f(int); /* and", "x86_64-sysv")
+
+
 def test_deep_nesting_is_an_error_and_not_a_crash() -> None:
     with pytest.raises(DeclarationError):
         declare("int f(int " + "(" * 5000 + "x" + ")" * 5000 + ");", "x86_64-sysv")

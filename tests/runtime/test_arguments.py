@@ -206,12 +206,12 @@ def test_reading_a_string_result_leaves_errno_alone(lib: ferry.Library) -> None:
 
 
 def test_a_refused_argument_leaves_nothing_behind(worker: ferry.Library) -> None:
-    before = worker._session.arena_free
+    before = worker._ferry_session.arena_free
     data = bytearray(1000)
     for _ in range(10):
         with pytest.raises(ferry.ArgumentTypeError):
             worker.fill(data, "no number", 10)
-    assert worker._session.arena_free == before
+    assert worker._ferry_session.arena_free == before
     data.extend(b"free to move again")  # no buffer export is left
 
 

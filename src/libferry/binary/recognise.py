@@ -90,7 +90,7 @@ def _something_else(window: Window, head: bytes) -> BadBinary:
     start = window.bytes(0, min(16, window.size), "the first bytes")
     for magic, (kind, hint) in _OTHER_FORMATS.items():
         if start.startswith(magic):
-            return window.bad(f"this is no library, but {kind}", hint=hint)
+            return window.bad(f"this is not a library, but {kind}", hint=hint)
     text = _is_text(window)
     if text is None:
         return window.bad(
@@ -105,9 +105,9 @@ def _something_else(window: Window, head: bytes) -> BadBinary:
         )
     for beginning, (kind, hint) in _TEXTS.items():
         if text.lstrip()[: len(beginning)].lower() == beginning:
-            return window.bad(f"this is no library, but {kind}", hint=hint)
+            return window.bad(f"this is not a library, but {kind}", hint=hint)
     kind, hint = _ANY_TEXT
-    return window.bad(f"this is no library: it {kind}", hint=hint)
+    return window.bad(f"this is not a library: it {kind}", hint=hint)
 
 
 def _is_text(window: Window) -> str | None:

@@ -63,6 +63,8 @@ TARGETS = {
     "i386-windows": _Target("x86-windows-gnu", ".dll"),
 }
 
+TIMEOUT = 300  # seconds; its first run compiles parts of the C library
+
 
 def compile_library(source: str, abi: str, folder: Path, name: str) -> Path:
     """Compile C11 source to ``folder/name.so`` or ``.dll``.
@@ -129,7 +131,14 @@ def _run(command: list[str | Path], folder: Path, tried: str) -> None:
             text=True,
             errors="replace",
             check=False,
+            timeout=TIMEOUT,
         )
+    except subprocess.TimeoutExpired:
+        raise BuildError(
+            tried,
+            f"the compiler had not finished after {TIMEOUT} s",
+            hint="zig needs a cache it can write to: set ZIG_GLOBAL_CACHE_DIR to such a folder",
+        ) from None
     except OSError as error:
         raise BuildError(
             tried,

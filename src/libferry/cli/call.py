@@ -88,6 +88,15 @@ def command(
             metavar="S", min=0.001, max=1e9, help="Seconds after which the call is ended."
         ),
     ] = None,
+    arena: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES",
+            min=1,
+            help="Memory to share with a worker, if 1 GiB "
+            "(256 MiB for a 32-bit one) is too little.",
+        ),
+    ] = None,
     encoding: Annotated[
         str, typer.Option(metavar="E", help="How text becomes char, such as gbk.")
     ] = "utf-8",
@@ -129,6 +138,7 @@ def command(
         sysroot=sysroot,
         timeout=timeout,
         encoding=encoding,
+        arena=arena,
     ) as opened:
         function = opened.function(declaration)
         values, outputs = words.read(opened, function, arguments or [], encoding)

@@ -56,6 +56,10 @@ def clean(header: str) -> CleanText:
         DeclarationError: a preprocessor would be needed, or a calling convention is
             named that cannot be called yet.
     """
+    if "/*" in _COMMENT.sub("", header):
+        raise DeclarationError(
+            "read the declarations", "a comment is not closed", hint="/* needs its */"
+        )
     text = _COMMENT.sub(lambda match: _blank(match[0]) if match[0][0] == "/" else match[0], header)
     text = _CPLUSPLUS.sub(lambda match: _blank(match[0]), text)
     text = _DIRECTIVE.sub(_drop_directive, text)

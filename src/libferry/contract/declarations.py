@@ -29,7 +29,7 @@ from libferry.abi import (
 from libferry.abi.lower import NoPlan
 from libferry.abi.types import spell
 from libferry.contract.clean import clean
-from libferry.contract.known_types import KNOWN
+from libferry.contract.known_types import known_types
 from libferry.errors import DeclarationError, FerryError, UnsupportedDeclaration
 
 
@@ -100,7 +100,8 @@ def declare(text: str, abi_name: str, known: tuple[tuple[str, CType], ...] = ())
         UnsupportedDeclaration: a function cannot be called yet; the reason is named.
     """
     cleaned = clean(text)
-    tree = _parse(cleaned.text, tuple(name for name, _ in known))
+    names = known_types(ABIS[abi_name].os).keys() | {name for name, _ in known}
+    tree = _parse(cleaned.text, names)
     reader = _Reader(ABIS[abi_name], dict(known), cleaned.stdcall)
     return reader.read(tree)
 
@@ -119,21 +120,45 @@ def parse_type(text: str, abi_name: str, known: tuple[tuple[str, CType], ...] = 
     return header.types["ferry_type"]
 
 
-def _parse(text: str, names: tuple[str, ...]) -> c_ast.FileAST:
-    words = set(_WORD.findall(text))
-    typedefs = sorted(words & (KNOWN.keys() | set(names)))
+def _parse(text: str, names: set[str]) -> c_ast.FileAST:
+    typedefs = sorted(set(_WORD.findall(text)) & names)
     prelude = "".join(f"typedef int {name};" for name in typedefs)
     try:
         tree = c_parser.CParser().parse(f'{prelude}\n#line 1 "header"\n{text}', "header")
     except (c_parser.ParseError, RecursionError, AssertionError) as error:
-        raise DeclarationError(
-            "read the declarations",
-            str(error) or "nested too deeply",
-            hint="give plain C declarations, each ended by a semicolon; a type that is not "
-            "standard needs its typedef",
-        ) from None
+        raise _not_c(text, names, str(error) or "nested too deeply") from None
     tree.ext = tree.ext[len(typedefs) :]
     return tree
+
+
+_TYPE_PLACE = re.compile(r"(?:^|[;(,{}]|\bconst\b)\s*([A-Za-z_]\w*)\s*(?=[A-Za-z_*])")
+_KEYWORDS = frozenset(
+    {"auto", "char", "const", "double", "enum", "extern", "float", "inline", "int", "long"}
+    | {"register", "restrict", "return", "short", "signed", "sizeof", "static", "struct"}
+    | {"typedef", "union", "unsigned", "void", "volatile", "_Bool", "_Complex", "_Noreturn"}
+)
+
+
+def _not_c(text: str, names: set[str], complaint: str) -> DeclarationError:
+    """A parser stops where it is lost; the usual reason is a type that nobody defined."""
+    defined = set(re.findall(r"(\w+)\s*;", text)) if "typedef" in text else set()
+    for match in _TYPE_PLACE.finditer(text):
+        word = match[1]
+        if word not in names and word not in _KEYWORDS and word not in defined:
+            return DeclarationError(
+                "read the declarations",
+                f"line {text.count(chr(10), 0, match.start(1)) + 1}: {word!r} is not a known "
+                f"type ({complaint})",
+                hint=f"add its typedef in front, such as: typedef unsigned int {word}; or, if only "
+                f"pointers to it are passed: typedef struct {word} {word};",
+            )
+    if complaint.endswith("At end of input"):
+        complaint = "the last declaration is not finished: a ; or ) is missing"
+    return DeclarationError(
+        "read the declarations",
+        complaint,
+        hint="give plain C declarations, each ended by a semicolon",
+    )
 
 
 class _Reader:
@@ -142,6 +167,7 @@ class _Reader:
     def __init__(self, abi: Abi, types: dict[str, CType], stdcall: frozenset[str]) -> None:
         self.abi = abi
         self.types = types
+        self.standard = known_types(abi.os)
         self.stdcall = stdcall
         self.functions: dict[str, Signature] = {}
 
@@ -169,8 +195,8 @@ class _Reader:
             if isinstance(node_parameter, c_ast.ID):
                 raise DeclarationError(
                     f"declare {name}",
-                    f"parameter {position + 1} has no type: {node_parameter.name!r}",
-                    hint="its typedef is missing",
+                    f"parameter {position + 1}: {node_parameter.name!r} is not a known type",
+                    hint=f"add its typedef in front: typedef unsigned int {node_parameter.name};",
                 )
             parameter = self.type_of(node_parameter.type)
             if isinstance(parameter, Void):
@@ -220,7 +246,7 @@ class _Reader:
     def known(self, name: str) -> CType | None:
         if name in self.types:
             return self.types[name]
-        meaning = KNOWN.get(name)
+        meaning = self.standard.get(name)
         if meaning is None:
             return None
         base = meaning.replace("const ", "").rstrip("* ")

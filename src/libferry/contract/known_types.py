@@ -36,7 +36,6 @@ STANDARD = {
     "intptr_t": "$intptr",
     "uintptr_t": "$uintptr",
     "size_t": "$uintptr",
-    "ssize_t": "$intptr",
     "ptrdiff_t": "$intptr",
     "rsize_t": "$uintptr",
     # text
@@ -44,7 +43,15 @@ STANDARD = {
     "char16_t": "unsigned short",
     "char32_t": "unsigned int",
     "bool": "_Bool",
-    # <sys/types.h>, as Linux has them
+}
+
+# <sys/types.h> and <time.h>, as Linux has them; on Windows these names depend on the C
+# runtime's version, or do not exist
+POSIX = {
+    "ssize_t": "$intptr",
+    "socklen_t": "unsigned int",
+    "suseconds_t": "long",
+    "useconds_t": "unsigned int",
     "off_t": "long",
     "time_t": "long",
     "clock_t": "long",
@@ -142,4 +149,9 @@ WINDOWS = {
     "LPHANDLE": "void **",
 }
 
-KNOWN = STANDARD | WINDOWS
+_PORTABLE = STANDARD | WINDOWS | {"ssize_t": "$intptr"}
+
+
+def known_types(os: tuple[str, ...]) -> dict[str, str]:
+    """The names that are known for a target of one of these operating systems."""
+    return _PORTABLE if "windows" in os else _PORTABLE | POSIX

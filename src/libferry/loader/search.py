@@ -80,6 +80,10 @@ def _first(name: str, folders: Sequence[str], hint: str, before: Sequence[str] =
     for folder in folders:
         if (found := Path(folder) / name).is_file():
             return found
+        if name.lower().endswith(".dll") and os.path.isdir(folder):
+            for entry in os.scandir(folder):  # Windows' names have no case
+                if entry.name.lower() == name.lower() and entry.is_file():
+                    return Path(entry.path)
     raise LibraryNotFound(
         f"find {name}",
         f"it is in none of {', '.join([*before, *folders])}",

@@ -5,7 +5,13 @@ host and through what; ``worker`` starts one; ``binding`` joins a signature to t
 compiled ``Function``; ``explain`` words the errors that the C core finds.
 """
 
+from libferry import _core
+from libferry.runtime import explain
 from libferry.runtime.library import Library, load
 from libferry.runtime.memory import Buffer, Out, Pointer
 
 __all__ = ["Buffer", "Library", "Out", "Pointer", "load"]
+
+_core.set_hooks(
+    argument=explain.argument, count=explain.count, ended=explain.ended, arena=explain.arena
+)

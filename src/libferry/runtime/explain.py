@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import reprlib
 import signal
-from collections.abc import Callable
+import weakref
 from typing import TYPE_CHECKING, NoReturn
 
 from libferry import _core
@@ -45,7 +45,8 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
     "not a pointer": (
         ArgumentTypeError,
         "{kind} cannot be passed as {ctype}",
-        "pass bytes, a bytearray, a numpy array, a Buffer, a Pointer or None; an address that "
+        "pass bytes, a bytearray, a numpy array, array.array('i', ...), a Buffer, a Pointer or "
+        "None; an address that "
         "you know to be right becomes a Pointer by lib.cast(type, address)",
     ),
     "no buffer": (
@@ -82,6 +83,11 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
         ArgumentTypeError,
         "the items of {kind} are not what {ctype} points to",
         "convert the array to that type first, for example with astype",
+    ),
+    "objects": (
+        ArgumentTypeError,
+        "the items of {kind} are Python objects, which C must not touch",
+        "convert the array to numbers first, for example with astype",
     ),
     "overlaps": (
         ArgumentValueError,
@@ -126,8 +132,34 @@ def _range(ctype: object) -> str:
 
 def _kind(value: object) -> str:
     """Name a value by its type, with the items' type of arrays."""
-    detail = getattr(value, "dtype", None) or getattr(value, "typecode", None)
+    detail = getattr(value, "typecode", None)
+    if getattr(value, "ndim", 0):
+        detail = getattr(value, "dtype", None)
     return type(value).__name__ + (f" of {detail}" if detail is not None else "")
+
+
+def _show(value: object) -> str:
+    """A value, shortened; Python refuses to write very long ints in decimal."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return f"an int of {value.bit_length()} bits" if isinstance(value, int) else _kind(value)
+
+
+# What the services do, in words: nobody called a function of that name.
+_SERVICES = {
+    "open": "open the library",
+    "symbol": "look for a symbol",
+    "close": "close the library",
+    "length": "read a string",
+    "copy": "read the library's memory",
+    "errno_of": "look for errno",
+}
+
+
+def _call(function: _core.Function) -> str:
+    name = function.__name__
+    return _SERVICES[name] if function.service else f"call {name}"
 
 
 def argument(function: _core.Function, index: int, value: object, code: str) -> NoReturn:
@@ -137,9 +169,9 @@ def argument(function: _core.Function, index: int, value: object, code: str) -> 
     error, happened, hint = _ARGUMENTS[code]
     name = f" ({parameter.name})" if parameter.name else ""
     raise error(
-        f"call {signature.name}, argument {index + 1}{name}",
+        f"{_call(function)}, argument {index + 1}{name}",
         happened.format(
-            value=reprlib.repr(value),
+            value=_show(value),
             kind=_kind(value),
             ctype=spell(parameter.type),
             range=_range(parameter.type),
@@ -182,7 +214,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def crash(session: _core.Session, tried: str, hint: str | None = None) -> LibraryCrashed:
+def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     """Describe how the worker of ``session`` ended."""
     death = session.death()
     if not death:
@@ -210,8 +242,7 @@ def crash(session: _core.Session, tried: str, hint: str | None = None) -> Librar
     return LibraryCrashed(
         tried,
         happened,
-        hint=hint
-        or "this process is unharmed; load the library again for a fresh worker, and "
+        hint="this process is unharmed; load the library again for a fresh worker, and "
         "check the declaration against the library's header if every call does this",
         signal=number,
         code=code,
@@ -220,10 +251,14 @@ def crash(session: _core.Session, tried: str, hint: str | None = None) -> Librar
     )
 
 
+# How each session that is over came to its end, for whoever calls it later.
+_ends: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
+
+
 def ended(session: _core.Session, function: _core.Function | None, code: str) -> NoReturn:
     """Raise for a call on a session that is over, or that just ended."""
-    tried = f"call {function.__name__}" if function is not None else "use the library"
-    if code == "closed":
+    tried = _call(function) if function is not None else "use the library"
+    if code == "closed" or (code == "died" and session.closed):
         raise LibraryClosed(tried, "the library is closed", hint="load it again")
     if code == "forked":
         raise LibraryClosed(
@@ -231,37 +266,37 @@ def ended(session: _core.Session, function: _core.Function | None, code: str) ->
             "this process is a fork, and the library belongs to its parent",
             hint="load the library after the fork, once in each process",
         )
+    error = _end_of(session, tried, code)
+    _ends.setdefault(session, f"{error.happened}, in: {tried}")
+    raise error
+
+
+def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
     if code == "expired":
-        raise DeadlineExceeded(
+        return DeadlineExceeded(
             tried,
             "no answer within the timeout; its worker was ended",
             hint="load the library again, with a longer timeout if the call may take that long",
         )
     if code == "violated":
-        raise ChannelError(
+        return ChannelError(
             tried,
             "the worker wrote a reply word that no lawful worker writes, and was ended",
             hint="the library has damaged or attacked its worker; load it again, and do not "
             "trust what it returned before",
         )
-    raise crash(session, tried)
+    error = crash(session, tried)
+    if code == "gone" and session in _ends:
+        error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
+    return error
 
 
 def arena(session: _core.Session, size: int) -> NoReturn:
     """Raise for a request that the arena cannot hold."""
     raise ArenaFull(
         f"find {size:,} bytes of shared memory",
-        f"the arena has {session.arena_free:,} free, in pieces"
+        f"the arena has {session.arena_free:,} free, and no piece that large"
         if session.arena_free
         else "the system gave no memory",
         hint="free Buffers that are no longer used, or load the library with a larger arena=",
     )
-
-
-_hooks: dict[str, Callable[..., NoReturn]] = {
-    "argument": argument,
-    "count": count,
-    "ended": ended,
-    "arena": arena,
-}
-_core.set_hooks(**_hooks)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import mmap
 import os
-import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -77,6 +77,13 @@ def load(
             f"isolation is {isolation!r}",
             hint="'auto', 'in-process' or 'worker'",
         )
+    if arena is not None and not (isinstance(arena, int) and 0 < arena < LARGEST_BUFFER):
+        raise ArgumentValueError(
+            "load a library",
+            f"arena is {arena!r}",
+            hint=f"give bytes, from 1 to {LARGEST_BUFFER - 1:,}; None is the default",
+        )
+    _check_encoding(encoding)
     root = Path(sysroot) if sysroot is not None else None
     file = locate(
         path,
@@ -85,6 +92,13 @@ def load(
         windows_folder=wine.system_folder("x86_64-windows"),
     )
     binary = read(file)
+    if binary.kind != "library":
+        article = "an" if binary.kind[0] in "aeo" else "a"
+        raise LoadError(
+            f"load {file.name}",
+            f"it is {article} {binary.kind}, and only shared libraries can be loaded",
+            hint="give a .so or .dll; a program is run, an object file has to be linked first",
+        )
     abi = runners.abi_of(binary)
     fits = abi.name == runners.host_abi() and root is None
     if isolation == "in-process" and not fits:
@@ -100,7 +114,7 @@ def load(
     if isolation == "worker" or not fits:
         worker = Worker(
             runners.find(abi.name, root),
-            arena=arena or ARENA[abi.pointer_size],
+            arena=_pages(arena or ARENA[abi.pointer_size]),
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
         )
@@ -114,9 +128,26 @@ def load(
             )
         worker, session = None, _core.Session()
     library = Library(binary, abi.name, session, worker, encoding)
-    library._open()
-    library._declare(signatures)
+    library._ferry_open()
+    library._ferry_declare(signatures)
     return library
+
+
+def _pages(size: int) -> int:
+    """Whole pages: what shared memory is made of."""
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _check_encoding(encoding: str | None) -> None:
+    try:
+        if encoding is not None:
+            "".encode(encoding)
+    except (LookupError, TypeError, ValueError):
+        raise ArgumentValueError(
+            "load a library",
+            f"{encoding!r} is not an encoding of text",
+            hint="such as utf-8, gbk or latin-1; None is for bytes",
+        ) from None
 
 
 def _nanoseconds(timeout: float | None) -> int:
@@ -154,7 +185,8 @@ class Library:
     """An open library. Made by ``load``.
 
     Declared functions are attributes; ``lib["name"]`` reaches those whose names are
-    taken by methods here. ``with`` closes it at the end.
+    taken by methods here, such as ``close``. (What is not for users begins with
+    ``_ferry_``, a name no C library exports.) ``with`` closes it at the end.
 
     Attributes:
         binary: what its file says of itself.
@@ -177,40 +209,43 @@ class Library:
         self.isolation = "worker" if worker else "in-process"
         self.through = worker.runner.through if worker else "this process"
         self.pid = worker.pid if worker else os.getpid()
-        self._session = session
-        self._worker = worker
-        self._encoding = encoding
-        self._services = Services(session, abi)
-        self._handle = 0
-        self._signatures: dict[str, Signature] = {}
-        self._types: dict[str, CType] = {}
-        if worker:
-            weakref.finalize(self, worker.close)
+        self._ferry_session = session
+        self._ferry_worker = worker
+        self._ferry_encoding = encoding
+        self._ferry_services = Services(session, abi)
+        self._ferry_handle = 0
+        self._ferry_signatures: dict[str, Signature] = {}
+        self._ferry_types: dict[str, CType] = {}
 
     # ---- opening ----
 
-    def _open(self) -> None:
+    def _ferry_open(self) -> None:
         path = self.binary.path.absolute()
-        windows = self._worker is not None and self._worker.runner.windows
+        windows = self._ferry_worker is not None and self._ferry_worker.runner.windows
         target = str(path)
         if windows:
             target = path.name if wine.is_system(path) else wine.windows_path(path)
         try:
-            self._handle, message = self._services.open(target)
+            self._ferry_handle, message = self._ferry_services.open(target)
         except FerryError:
             self.close()
             raise
-        if not self._handle:
+        if not self._ferry_handle:
             self.close()
-            raise self._refused(message, windows)
+            raise self._ferry_refused(message, windows)
         if windows:
-            self._choose_errno()
+            self._ferry_choose_errno()
 
-    def _refused(self, message: str, windows: bool) -> LoadError:
+    def _ferry_refused(self, message: str, windows: bool) -> LoadError:
         hint = (
             "install what is missing, or set LD_LIBRARY_PATH to its folder; for a library of "
             "another system give sysroot="
         )
+        if "undefined symbol" in message:
+            hint = (
+                "it was linked without the library that has this symbol: link it again, or "
+                "load one that names all it needs (libferry inspect shows what it names)"
+            )
         if windows:
             missing = wine.missing_imports(self.binary)
             if missing:
@@ -218,21 +253,23 @@ class Library:
             hint = "put the DLLs that it needs into its folder; libferry inspect lists them"
         return LoadError(f"open {self.binary.path.name} ({self.abi})", message, hint=hint)
 
-    def _choose_errno(self) -> None:
+    def _ferry_choose_errno(self) -> None:
         """Windows has an errno per C runtime; report that of the one this DLL uses."""
         needed = [name.lower() for name in (self.binary.path.name, *self.binary.needed)]
         for name in needed:
-            if name.startswith(("msvcr", "crtdll", "ucrtbase")) and self._services.errno_of(name):
+            if name.startswith(("msvcr", "crtdll", "ucrtbase")) and self._ferry_services.errno_of(
+                name
+            ):
                 return
         if any(name.startswith("api-ms-win-crt") for name in needed):
-            self._services.errno_of("ucrtbase.dll")
+            self._ferry_services.errno_of("ucrtbase.dll")
 
     # ---- functions ----
 
-    def _declare(self, declared: tuple[dict[str, Signature], dict[str, CType]]) -> None:
+    def _ferry_declare(self, declared: tuple[dict[str, Signature], dict[str, CType]]) -> None:
         signatures, types = declared
-        self._signatures.update(signatures)
-        self._types.update(types)
+        self._ferry_signatures.update(signatures)
+        self._ferry_types.update(types)
 
     def function(
         self, declaration: str, *, gil: Literal["release", "keep"] = "release"
@@ -249,7 +286,7 @@ class Library:
             SymbolNotFound: the library does not export it.
         """
         text = declaration if declaration.rstrip().endswith(";") else declaration + ";"
-        declared = declare(text, self.abi, tuple(self._types.items()))
+        declared = declare(text, self.abi, tuple(self._ferry_types.items()))
         if len(declared.functions) != 1:
             raise DeclarationError(
                 "declare a function",
@@ -257,29 +294,29 @@ class Library:
                 hint="give exactly one, such as 'int add(int, int)'",
             )
         (signature,) = declared.functions.values()
-        function = self._bind(signature, keep_gil=gil == "keep")
-        self._signatures[signature.name] = signature
+        function = self._ferry_bind(signature, keep_gil=gil == "keep")
+        self._ferry_signatures[signature.name] = signature
         self.__dict__.pop(signature.name, None)
         return function
 
-    def _bind(self, signature: Signature, *, keep_gil: bool = False) -> _core.Function:
+    def _ferry_bind(self, signature: Signature, *, keep_gil: bool = False) -> _core.Function:
         spellings: Sequence[str] = (signature.name,)
         if signature.stdcall and (formats := ABIS[self.abi].stdcall):
             size = signature.plan.argument_bytes
             spellings = [form.format(name=signature.name, bytes=size) for form in formats]
         return bind(
-            self._session,
+            self._ferry_session,
             signature,
-            self._find(spellings),
-            pointer_result=self._pointer,
-            string_result=self._string_or_none,
-            encoding=self._encoding,
+            self._ferry_find(spellings),
+            pointer_result=self._ferry_pointer,
+            string_result=self._ferry_string_or_none,
+            encoding=self._ferry_encoding,
             keep_gil=keep_gil,
         )
 
-    def _find(self, spellings: Sequence[str]) -> int:
+    def _ferry_find(self, spellings: Sequence[str]) -> int:
         for spelling in spellings:
-            address = self._services.symbol(self._handle, spelling)
+            address = self._ferry_services.symbol(self._ferry_handle, spelling)
             if address:
                 return address
         name = spellings[0]
@@ -298,10 +335,10 @@ class Library:
         Raises:
             SymbolNotFound: it exports no such name; the hint offers near ones.
         """
-        return self._find((name,))
+        return self._ferry_find((name,))
 
     def __getattr__(self, name: str) -> _core.Function:
-        if name.startswith("__") or "_signatures" not in self.__dict__:
+        if name.startswith("__") or "_ferry_signatures" not in self.__dict__:
             raise AttributeError(name)
         function = self[name]
         self.__dict__[name] = function  # the next look-up does not come here
@@ -309,21 +346,29 @@ class Library:
 
     def __getitem__(self, name: str) -> _core.Function:
         """The declared function of that name, even if a method has the same name."""
-        signature = self._signatures.get(name)
+        signature = self._ferry_signatures.get(name)
         if signature is not None:
-            return self._bind(signature)
+            return self._ferry_bind(signature)
         if name in dir(self):
             raise SymbolNotFound(
                 f"call {name} of {self.binary.path.name}",
                 "it is exported, but its types are not known",
                 hint=f"declare it: lib.function('int {name}(...)'), or in header=",
             )
-        self._find((name,))
+        self._ferry_find((name,))
         raise SymbolNotFound(
             f"call {name} of {self.binary.path.name}",
             "its types are not known",
             hint=f"declare it: lib.function('int {name}(...)'), or in header=",
         )
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the library exports that name."""
+        return name in dir(self)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names it exports."""
+        return iter(dir(self))
 
     def __dir__(self) -> list[str]:
         """What the library exports."""
@@ -341,10 +386,10 @@ class Library:
         if not 0 <= size < LARGEST_BUFFER:
             raise ArgumentValueError(
                 f"make a Buffer of {size} bytes",
-                "that is no size",
+                "that is not a valid size",
                 hint=f"give a number from 0 to {LARGEST_BUFFER - 1:,}",
             )
-        return Buffer(self._session, size)
+        return Buffer(self._ferry_session, size)
 
     def out(self, ctype: str) -> Out:
         """Room for one value of a C type, to be stored through a pointer.
@@ -354,7 +399,7 @@ class Library:
         Raises:
             DeclarationError: the type is not known, or has no size.
         """
-        pointee = self._type(ctype)
+        pointee = self._ferry_type(ctype)
         size = getattr(pointee, "size", None)
         if size is None:
             raise DeclarationError(
@@ -363,7 +408,7 @@ class Library:
                 hint=f"a function that fills one takes its address: lib.out({ctype + ' *'!r})?",
             )
         kind = PointerType(pointee, ABIS[self.abi].pointer_size)
-        out = Out(self._session, size, kind.name)
+        out = Out(self._ferry_session, size, kind.name)
         out.library, out.pointee = self, pointee
         return out
 
@@ -374,7 +419,7 @@ class Library:
             DeclarationError: ``ctype`` is not a pointer type.
             ArgumentTypeError: the address is none.
         """
-        pointer = self._type(ctype)
+        pointer = self._ferry_type(ctype)
         if not isinstance(pointer, PointerType):
             raise DeclarationError(
                 f"cast to {ctype}", "it is not a pointer type", hint=f"{ctype + ' *'!r}?"
@@ -386,59 +431,72 @@ class Library:
                 f"it is not an address of {8 * pointer.size} bits",
                 hint="give an int, such as lib.symbol(name), or a Pointer",
             )
-        return self._make_pointer(pointer.name, number % (1 << (8 * pointer.size)))
+        return self._ferry_make_pointer(pointer.name, number % (1 << (8 * pointer.size)))
 
-    def _type(self, ctype: str) -> CType:
-        return parse_type(ctype, self.abi, tuple(self._types.items()))
+    def _ferry_type(self, ctype: str) -> CType:
+        return parse_type(ctype, self.abi, tuple(self._ferry_types.items()))
 
-    def _make_pointer(self, ctype: str, address: int) -> Pointer:
-        pointer = Pointer(self._session, ctype, address)
+    def _ferry_make_pointer(self, ctype: str, address: int) -> Pointer:
+        pointer = Pointer(self._ferry_session, ctype, address)
         pointer.library = self
         return pointer
 
-    def _pointer(self, ctype: str, address: int) -> Pointer | None:
-        return self._make_pointer(ctype, address) if address else None
+    def _ferry_pointer(self, ctype: str, address: int) -> Pointer | None:
+        return self._ferry_make_pointer(ctype, address) if address else None
 
-    def _read(self, address: int, size: int) -> bytes:
-        return self._services.read(address, size)
+    def _ferry_read(self, address: int, size: int) -> bytes:
+        if not 0 <= size < LARGEST_BUFFER:
+            raise ArgumentValueError(
+                f"read {size} bytes at {address:#x}",
+                "that is not a valid size",
+                hint="give the number of bytes that are there",
+            )
+        return self._ferry_services.read(address, size)
 
-    def _string(self, address: int, ctype: str) -> str | bytes:
+    def _ferry_string(self, address: int, ctype: str) -> str | bytes:
         wide = ctype == "wchar_t *"
         unit = ABIS[self.abi].sizes["wchar_t"] if wide else 1
-        data = self._services.string(address, unit)
+        data = self._ferry_services.string(address, unit)
         if wide:
             return data.decode({2: "utf-16-le", 4: "utf-32-le"}[unit], "surrogatepass")
-        return data if self._encoding is None else data.decode(self._encoding, "surrogateescape")
+        return (
+            data
+            if self._ferry_encoding is None
+            else data.decode(self._ferry_encoding, "surrogateescape")
+        )
 
-    def _string_or_none(self, ctype: str, address: int) -> str | bytes | None:
-        return self._string(address, ctype) if address else None
+    def _ferry_string_or_none(self, ctype: str, address: int) -> str | bytes | None:
+        return self._ferry_string(address, ctype) if address else None
 
     # ---- state ----
 
     @property
     def errno(self) -> int:
         """``errno`` after this thread's last call; 0 if that call did not set it."""
-        return self._session.errno
+        return self._ferry_session.errno
 
     @property
     def last_error(self) -> int:
-        """``GetLastError()`` after this thread's last call; 0 outside Windows libraries."""
-        return self._session.last_error
+        """``GetLastError()`` after this thread's last call; 0 outside Windows libraries.
+
+        Unlike ``errno`` it keeps its value if the call did not set it, as on Windows.
+        """
+        return self._ferry_session.last_error
 
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
-        return self._session.closed
+        return self._ferry_session.closed
 
     def close(self) -> None:
         """Close the library, and end its worker. Twice is fine."""
-        if self._worker:
-            self._worker.close()
+        if self._ferry_worker:
+            self._ferry_worker.close()
         elif not self.closed:
             # code that another thread is running is not unmapped under its feet
-            if self._handle and not self._session.running:
-                self._services.close(self._handle)
-            self._session.close()
+            if self._ferry_handle and not self._ferry_session.running:
+                self._ferry_services.close(self._ferry_handle)
+            self._ferry_session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -448,5 +506,7 @@ class Library:
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
-        where = self.isolation if self._worker is None else f"worker {self.pid}, {self.through}"
+        where = (
+            self.isolation if self._ferry_worker is None else f"worker {self.pid}, {self.through}"
+        )
         return f"<libferry.Library {self.binary.path.name} ({self.abi}; {where}{state})>"

@@ -57,11 +57,11 @@ class Pointer(_core.Pointer):
         Reading an address that is not the library's ends its worker
         (``LibraryCrashed``), or this process if it lives in-process.
         """
-        return self.library._read(self.address, size)
+        return self.library._ferry_read(self.address, size)
 
     def string(self) -> str | bytes:
         """Copy the C string there, decoded as the library's strings are."""
-        return self.library._string(self.address, self.type)
+        return self.library._ferry_string(self.address, self.type)
 
     def cast(self, ctype: str) -> Pointer:
         """The same address as another type, such as ``"unsigned char *"``."""
@@ -94,31 +94,36 @@ class Out(Buffer):
                 return memoryview(data).cast("f" if size == 4 else "d")[0]
             case PointerType():
                 address = int.from_bytes(data, "little")
-                return self.library._pointer(self.pointee.name, address)
+                return self.library._ferry_pointer(self.pointee.name, address)
         raise ArgumentTypeError(
             f"read an out {self.pointee.name}", "its size is not known", hint="use a Buffer"
         )
 
     @value.setter
-    def value(self, number: int | float) -> None:
+    def value(self, value: int | float | _core.Pointer | None) -> None:
         try:
-            memoryview(self)[:] = self._encode(number)
+            memoryview(self)[:] = self._encode(value)
         except (TypeError, OverflowError, struct.error) as error:
             raise ArgumentValueError(
-                f"set an out {self.pointee.name} to {number!r}",
+                f"set an out {self.pointee.name} to {value!r}",
                 str(error),
-                hint="numbers that fit can be set; pointers are set by the library",
+                hint="a number that fits can be set, or a Pointer of that type, or None",
             ) from None
 
     def _encode(self, number: Any) -> bytes:
         match self.pointee:
+            case PointerType(name=name, size=size):
+                if number is None:
+                    return bytes(size)
+                if isinstance(number, _core.Pointer) and number.type == name:
+                    return number.address.to_bytes(size, "little")
             case Integer(size=size, signed=signed):
                 return operator.index(number).to_bytes(size, "little", signed=signed)
             case Boolean():
                 return bytes([bool(number)])
             case Real(size=size):
                 return struct.pack("<f" if size == 4 else "<d", number)
-        raise TypeError("it is not a number")
+        raise TypeError("it has another type")
 
     def __repr__(self) -> str:
         return f"<libferry.Out {self.pointee.name}>" if not self.freed else "<libferry.Out, freed>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from libferry import _core
 from libferry.contract import declare
+from libferry.errors import ChannelError
 from libferry.runtime.binding import bind
 
 DECLARATIONS = """
@@ -21,7 +22,8 @@ int errno_of(const char *library);
 """
 
 MESSAGE_BYTES = 1024
-STRING_LIMIT = 1 << 30
+STRING_LIMIT = 1 << 28  # characters: a length comes from the worker and is not trusted
+CHUNK = 1 << 15  # bytes read at once, so that what is read may be larger than the arena
 
 
 class Services:
@@ -69,13 +71,25 @@ class Services:
     def read(self, address: int, size: int) -> bytes:
         """Copy ``size`` bytes from the library's memory."""
         data = bytearray(size)
-        if size:
-            self._copy(data, address, size)
+        for start in range(0, size, CHUNK):
+            part = memoryview(data)[start : start + CHUNK]
+            self._copy(part, address + start, len(part))
         return bytes(data)
 
     def string(self, address: int, unit: int) -> bytes:
-        """The bytes of a terminated string of ``unit``-byte characters."""
-        return self.read(address, self._length(address, unit, STRING_LIMIT) * unit)
+        """The bytes of a terminated string of ``unit``-byte characters.
+
+        Raises:
+            ChannelError: the worker gives it a length beyond the limit it was told.
+        """
+        length: int = self._length(address, unit, STRING_LIMIT)
+        if length > STRING_LIMIT:
+            raise ChannelError(
+                "read a string",
+                f"the worker says it has {length:,} characters, more than it may look at",
+                hint="the library has damaged or attacked its worker; load it again",
+            )
+        return self.read(address, length * unit)
 
     def errno_of(self, runtime: str) -> bool:
         """Report ``errno`` from this C runtime (Windows has several)."""

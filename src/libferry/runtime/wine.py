@@ -1,7 +1,7 @@
 """Wine: where it is, and a prefix of our own.
 
 A prefix is what Wine calls the folder with its C: drive and registry. Making one
-takes some fifteen seconds, so there is one in the user's cache, and none of the
+takes some fifteen seconds and 1.3 GB, so there is one in the user's cache, and none of the
 user's own prefixes is touched. A prefix made without Wine's 32-bit part never gets
 a 32-bit system folder, so prefixes with and without have different names.
 
@@ -59,18 +59,27 @@ def has_32_bit() -> bool:
 
 def prefix() -> Path:
     """The prefix's folder; it may not exist yet."""
-    cache_home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    # absolute: Wine refuses another, and the base directory specification ignores it
+    cache_home = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache_home):
+        cache_home = os.path.abspath(os.path.expanduser("~/.cache"))
     return Path(cache_home) / "libferry" / ("wine-wow64" if has_32_bit() else "wine-64")
 
 
 def environment() -> dict[str, str]:
     """Variables for everything that runs in the prefix."""
-    return {
+    variables = {
         "WINEPREFIX": str(prefix()),
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
         # no dialogs that offer to download Mono or Gecko
         "WINEDLLOVERRIDES": os.environ.get("WINEDLLOVERRIDES", "mscoree=;mshtml="),
     }
+    # Wine reads the names of files in the locale's encoding, and so do Windows' own
+    # functions there; libferry passes paths as UTF-8
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
+    if locale in ("C", "POSIX"):
+        variables["LC_ALL"] = "C.UTF-8"
+    return variables
 
 
 def ensure_running() -> None:
@@ -83,18 +92,28 @@ def ensure_running() -> None:
         NoRunner: Wine could not make its prefix.
     """
     home = prefix()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with open(home.parent / f"{home.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        ready = home / "libferry-ready"
-        if not ready.exists():
-            sys.stderr.write(f"libferry: making a Wine prefix in {home}, once; about 15 s\n")
-            sys.stderr.flush()
-            shutil.rmtree(home, ignore_errors=True)
-            _boot("--init")
-            ready.touch()
-        elif _start_server():
-            _boot()
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with open(home.parent / f"{home.name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _prepare(home)
+    except OSError as error:
+        raise NoRunner(
+            f"use a Wine prefix in {home}",
+            error.strerror or str(error),
+            hint="set XDG_CACHE_HOME to a folder that you can write to, with 2 GB of room",
+        ) from None
+
+
+def _prepare(home: Path) -> None:
+    ready = home / "libferry-ready"
+    if not ready.exists():
+        print(f"libferry: making a Wine prefix in {home}, once; about 15 s", file=sys.stderr)
+        shutil.rmtree(home, ignore_errors=True)
+        _boot("--init")
+        ready.touch()
+    elif _start_server():
+        _boot()
 
 
 def _start_server() -> bool:
@@ -150,4 +169,9 @@ def missing_imports(binary: Binary) -> list[str]:
     """
     folders = [binary.path.absolute().parent, system_folder(f"{binary.cpu}-windows")]
     present = {entry.name.lower() for folder in folders if folder for entry in folder.iterdir()}
-    return [name for name in binary.needed if name.lower() not in present]
+    return [
+        name
+        for name in binary.needed
+        # API sets are names without a file (Microsoft Learn, "Windows API sets")
+        if name.lower() not in present and not name.lower().startswith(("api-ms-", "ext-ms-"))
+    ]

@@ -9,13 +9,17 @@ quits when the socket ends, however this process ends.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
-from libferry.runtime import explain, wine
+from libferry.runtime import wine
 from libferry.runtime.runner import Runner
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
@@ -23,6 +27,20 @@ QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
 
 # Variables that would make the worker's loader load something into it.
 _PRELOADS = ("LD_PRELOAD", "LD_AUDIT")
+
+
+@contextmanager
+def _above_streams(descriptor: int) -> Iterator[int]:
+    """A copy that is none of the three standard streams.
+
+    A process that was started with one of those closed is given its number for the
+    next thing it opens; Popen would then put /dev/null there for the child.
+    """
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    try:
+        yield copy
+    finally:
+        os.close(copy)
 
 
 class Worker:
@@ -36,7 +54,6 @@ class Worker:
             ArenaFull: this system gives no shared memory of that size.
         """
         self.runner = runner
-        self._owner = os.getpid()
         try:
             self.session = _core.Session(
                 arena=arena, spin_ns=spin_ns, timeout_ns=timeout_ns, doorbell=runner.windows
@@ -60,6 +77,10 @@ class Worker:
                 if isinstance(error, LibraryCrashed):
                     raise self._failed(error.happened) from None
                 raise
+        # with the session, which functions hold, and not with the library
+        self._end = weakref.finalize(
+            self.session, _end, weakref.ref(self.session), self._process, os.getpid()
+        )
 
     @property
     def pid(self) -> int:
@@ -69,24 +90,27 @@ class Worker:
     def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         environment = {k: v for k, v in os.environ.items() if k not in _PRELOADS}
         environment.update(self.runner.environment)
-        end, memory = theirs.fileno(), self.session.memory
         try:
             if self.runner.windows:
-                path = rf"\\?\unix\proc\{os.getpid()}\fd\{memory}"
+                path = rf"\\?\unix\proc\{os.getpid()}\fd\{self.session.memory}"
                 return subprocess.Popen(
                     [*self.runner.command, path],
-                    stdin=end,
-                    stdout=end,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
                     env=environment,
                     start_new_session=True,
                 )
-            return subprocess.Popen(
-                [*self.runner.command, str(end), str(memory)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(end, memory),
-                env=environment,
-                start_new_session=True,
-            )
+            with (
+                _above_streams(theirs.fileno()) as end,
+                _above_streams(self.session.memory) as memory,
+            ):
+                return subprocess.Popen(
+                    [*self.runner.command, str(end), str(memory)],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(end, memory),
+                    env=environment,
+                    start_new_session=True,
+                )
         except OSError as error:
             raise self._failed(str(error)) from None
 
@@ -94,21 +118,24 @@ class Worker:
         return NoRunner(
             f"start a worker for {self.runner.abi} through {self.runner.through}",
             happened,
-            hint="libferry doctor shows what this machine can host; by hand: "
-            + " ".join(self.runner.command),
+            hint="see what it says by hand: " + " ".join(self.runner.command),
         )
-
-    def crash(self, tried: str, hint: str | None = None) -> LibraryCrashed:
-        """Describe how the worker ended."""
-        return explain.crash(self.session, tried, hint)
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
         self.session.close()
-        if os.getpid() != self._owner or self._process.returncode is not None:
-            return
-        try:
-            self._process.wait(QUIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.session.kill()
-            self._process.wait()
+        self._end()
+
+
+def _end(session: weakref.ref[_core.Session], process: subprocess.Popen[bytes], owner: int) -> None:
+    """Close what is left of a session and reap its worker; in the process that owns it."""
+    left = session()
+    if left is not None:
+        left.close()
+    if os.getpid() != owner or process.returncode is not None:
+        return
+    try:
+        process.wait(QUIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
