@@ -21,6 +21,7 @@ from pathlib import Path, PureWindowsPath
 
 from libferry.binary import Binary
 from libferry.errors import NoRunner
+from libferry.runtime.environment import child_environment
 
 # Where distributions put Wine's programs and its PE files.
 _PROGRAMS = ("/usr/lib/wine/wine64", "wine64", "wine", "/opt/wine-stable/bin/wine")
@@ -142,7 +143,7 @@ def _quietly(*command: str) -> int:
     """Run a program of Wine's in the prefix, with no streams of ours; its exit code."""
     done = subprocess.run(
         command,
-        env={**os.environ, **environment()},
+        env=child_environment(environment()),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

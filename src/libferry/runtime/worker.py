@@ -20,13 +20,11 @@ from contextlib import contextmanager
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
 from libferry.runtime import wine
+from libferry.runtime.environment import child_environment
 from libferry.runtime.runner import Runner
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
-
-# Variables that would make the worker's loader load something into it.
-_PRELOADS = ("LD_PRELOAD", "LD_AUDIT")
 
 
 @contextmanager
@@ -88,8 +86,7 @@ class Worker:
         return self._process.pid
 
     def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        environment = {k: v for k, v in os.environ.items() if k not in _PRELOADS}
-        environment.update(self.runner.environment)
+        environment = child_environment(self.runner.environment)
         try:
             if self.runner.windows:
                 path = rf"\\?\unix\proc\{os.getpid()}\fd\{self.session.memory}"
