@@ -48,7 +48,6 @@
 enum ferry_service {
     SERVICE_OPEN,
     SERVICE_SYMBOL,
-    SERVICE_CLOSE,
     SERVICE_LENGTH,
     SERVICE_COPY,
     SERVICE_ERRNO_OF,

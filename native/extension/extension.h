@@ -74,8 +74,7 @@ struct lane_record {
     uint32_t number; /* of the last call posted, 31 bits */
     bool busy;
     bool started; /* the worker has a thread for it */
-    int32_t error_number;
-    uint32_t last_error;
+    uint32_t used; /* when, in calls: the least recent is given away first */
 };
 
 typedef struct {
@@ -97,6 +96,8 @@ typedef struct {
     uint32_t recent;
     uint32_t waiting;            /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */
+    uint64_t serial; /* no two sessions have the same */
+    uint32_t clock;
     struct lane_record lanes[CHANNEL_LANES];
 } Session;
 
@@ -106,23 +107,20 @@ extern unsigned process_generation;
 
 static inline bool session_usable(const Session *session)
 {
-    return !session->closed && !session->ended && session->generation == process_generation &&
-           (!session->watch || !atomic_load_explicit(&session->watch->dead, memory_order_relaxed));
+    if (session->closed || session->ended)
+        return false;
+    if (!session->channel)
+        return true; /* also in a fork: the library is in the child as well */
+    return session->generation == process_generation && session->watch &&
+           !atomic_load_explicit(&session->watch->dead, memory_order_relaxed);
 }
 
 /* The lane of the calling thread; waits for one if all are taken. The GIL is held
  * on entry and on return. NULL with an exception if the session ended meanwhile. */
 struct lane_record *session_lane(Session *session);
 void session_release(Session *session, struct lane_record *lane);
-/* Where errno of this session is kept for a thread of that id. */
-struct lane_record *session_find_record(Session *session, uint64_t thread);
-
-static inline struct lane_record *session_record(Session *session, uint64_t thread)
-{
-    struct lane_record *recent = &session->lanes[session->recent];
-
-    return recent->thread == thread ? recent : session_find_record(session, thread);
-}
+/* errno and GetLastError() of the calling thread's last call of this session. */
+void session_keep_errors(const Session *session, int32_t error_number, uint32_t last_error);
 
 /* Raise what a call on an unusable session raises. */
 void session_raise(Session *session, PyObject *function);

@@ -15,7 +15,6 @@ static inline void call_here(Function *function, struct ferry_frame *frame)
 {
     int *error_number = &errno; /* this thread's: the address stays */
     PyThreadState *thread;
-    struct lane_record *record;
     int after;
 
     function->session->running++;
@@ -26,10 +25,8 @@ static inline void call_here(Function *function, struct ferry_frame *frame)
     if (!function->keep_gil)
         PyEval_RestoreThread(thread);
     function->session->running--;
-    if (!function->service) {
-        record = session_record(function->session, thread->id);
-        record->error_number = after;
-    }
+    if (!function->service)
+        session_keep_errors(function->session, after, 0);
 }
 
 /* False with an exception: the call did not return. The results are then in `frame`:
@@ -46,26 +43,28 @@ static bool call_there(Function *function, struct lane_record *record, struct fe
 
             outcome = await_reply(session, &pending);
             PyEval_RestoreThread(thread);
-        } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0);
+        } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0 &&
+                 session->generation == process_generation);
     }
     if (outcome == REPLIED) {
-        if (!function->service) {
-            record->error_number = pending.lane->error_number;
-            record->last_error = pending.lane->last_error;
-        }
+        if (!function->service)
+            session_keep_errors(session, pending.lane->error_number, pending.lane->last_error);
         memcpy((char *)frame + function->result_offset,
                (const char *)pending.lane + function->result_offset, 16);
         return true;
     }
     session->ended = true;
-    if (outcome != DIED) {
+    if (outcome != DIED && session->generation == process_generation) {
         Py_BEGIN_ALLOW_THREADS
         watch_end_process(session->watch);
         Py_END_ALLOW_THREADS
     }
     if (!PyErr_Occurred())
         raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, (PyObject *)function,
-                 outcome == DIED ? "died" : outcome == EXPIRED ? "expired" : "violated");
+                 session->generation != process_generation ? "forked"
+                 : outcome == DIED                         ? session->closed ? "closed" : "died"
+                 : outcome == EXPIRED                      ? "expired"
+                                                           : "violated");
     return false;
 }
 
@@ -122,14 +121,13 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
 
     if (!begins_well(function, PyVectorcall_NARGS(flags), names))
         return NULL;
-    if (session->channel) {
-        record = session_lane(session);
-        if (!record)
-            return NULL;
+    if (session->channel)
         /* what is not written below goes across too, and must not be our stack */
         memset((char *)&frame + FRAME_INTEGER, 0, function->frame_end - FRAME_INTEGER);
-    }
     called = pack_all(function, values, &frame, loans, &lent);
+    /* The lane comes last: packing may run Python, which may call the library. */
+    if (called && session->channel)
+        called = (record = session_lane(session)) != NULL;
     if (called && record)
         called = call_there(function, record, &frame);
     else if (called)
@@ -203,6 +201,11 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         return NULL;
     if (result_kind >= KIND_COUNT || result_size > 8 || (result_kind && result_size == 0) || result_offset + 16 > FRAME_SIZE ||
         stack_bytes > FRAME_SIZE - FRAME_STACK_I386 || stack_bytes % 16 != 0) {
+        PyErr_SetString(PyExc_ValueError, "malformed call plan");
+        return NULL;
+    }
+    if (PyTuple_GET_SIZE(arguments) > FRAME_SIZE / 4 ||
+        (encoding != Py_None && !PyUnicode_Check(encoding))) {
         PyErr_SetString(PyExc_ValueError, "malformed call plan");
         return NULL;
     }

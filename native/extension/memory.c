@@ -16,6 +16,10 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!n|O", names, session_type, &session, &size,
                                      &pointee))
         return NULL;
+    if (pointee != Py_None && !PyUnicode_Check(pointee)) {
+        PyErr_SetString(PyExc_TypeError, "the type of a Buffer is a str or None");
+        return NULL;
+    }
     if (size < 0) {
         PyErr_SetString(PyExc_ValueError, "a Buffer cannot have a negative size");
         return NULL;

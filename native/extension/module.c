@@ -53,6 +53,10 @@ static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 
 static int execute(PyObject *module)
 {
+    if (session_type) { /* the types and the hooks are the process's */
+        PyErr_SetString(PyExc_ImportError, "libferry can be imported once in a process");
+        return -1;
+    }
     if (!add_type(module, &session_spec, &session_type) ||
         !add_type(module, &function_spec, &function_type) ||
         !add_type(module, &buffer_spec, &buffer_type) ||
@@ -77,6 +81,9 @@ static PyMethodDef functions[] = {
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
     {0},
 };
 

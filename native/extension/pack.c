@@ -9,6 +9,12 @@
 
 static bool refuse(Function *function, Py_ssize_t index, PyObject *value, const char *code)
 {
+    /* TypeError, ValueError and the like are what the code says better; but Ctrl-C, no
+     * memory, or what a value's own code raised is for the caller to see. */
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError) &&
+        !PyErr_ExceptionMatches(PyExc_ValueError) && !PyErr_ExceptionMatches(PyExc_BufferError) &&
+        !PyErr_ExceptionMatches(PyExc_OverflowError))
+        return false;
     PyErr_Clear();
     raise_by(HOOK_ARGUMENT, "(OnOs)", (PyObject *)function, index, value, code);
     return false;
@@ -36,9 +42,12 @@ static inline bool small_int(PyObject *value, long long *number)
         return false;
     *number = PyUnstable_Long_CompactValue((PyLongObject *)value);
 #else
-    Py_ssize_t digits = Py_SIZE(value);
+    Py_ssize_t digits;
 
-    if (!PyLong_CheckExact(value) || digits < -1 || digits > 1)
+    if (!PyLong_CheckExact(value))
+        return false;
+    digits = Py_SIZE(value);
+    if (digits < -1 || digits > 1)
         return false;
     *number = digits * (long long)((PyLongObject *)value)->ob_digit[0];
 #endif
@@ -107,7 +116,9 @@ static bool pack_bool(Function *function, Py_ssize_t index, PyObject *value,
     if (value == Py_True || value == Py_False) {
         number = value == Py_True;
     } else if (strncmp(Py_TYPE(value)->tp_name, "numpy.bool", 10) == 0) {
-        number = PyObject_IsTrue(value) == 1; /* it is no subclass of int and has no __index__ */
+        number = PyObject_IsTrue(value); /* it is no subclass of int and has no __index__ */
+        if (number < 0)
+            return false;
     } else {
         PyObject *integer = as_int(function, index, value, "not a bool");
 
@@ -248,7 +259,7 @@ static bool pack_text(Function *function, Py_ssize_t index, PyObject *value,
 /* The same memory handed in twice is the same memory there; overlapping parts that
  * the library may write to could not be put back together. */
 static bool find_shared(Function *function, Py_ssize_t index, PyObject *value,
-                        const struct loan *loans, uint32_t count, const struct loan *loan,
+                        struct loan *loans, uint32_t count, const struct loan *loan,
                         uint64_t *start)
 {
     const Py_buffer *mine = &loan->view;
@@ -260,7 +271,8 @@ static bool find_shared(Function *function, Py_ssize_t index, PyObject *value,
 
         if (!other->obj || loans[i].start == ARENA_NONE || mine->len == 0 || other->len == 0)
             continue;
-        if (other->buf == mine->buf && other->len == mine->len && loans[i].copy_back == writes) {
+        if (other->buf == mine->buf && other->len == mine->len) {
+            loans[i].copy_back |= writes;
             *start = loans[i].start;
             return true;
         }
@@ -307,13 +319,13 @@ static bool pack_buffer(Function *function, Py_ssize_t index, PyObject *value,
         if (!find_shared(function, index, value, loans, count, loan, &start))
             return false;
         if (start == ARENA_NONE) {
-            size_t zeros = argument->text ? argument->element_size : 0;
+            enum { ZEROS = 4 }; /* enough for any text, which this may be as another argument */
 
-            copy = borrow(session, loan, (uint64_t)loan->view.len + zeros);
+            copy = borrow(session, loan, (uint64_t)loan->view.len + ZEROS);
             if (!copy)
                 return false;
             memcpy(copy, loan->view.buf, (size_t)loan->view.len);
-            memset(copy + loan->view.len, 0, zeros); /* what follows in the arena is no text */
+            memset(copy + loan->view.len, 0, ZEROS); /* what follows in the arena is no text */
             loan->copy_back = !argument->readonly;
             start = loan->start;
         }
@@ -462,8 +474,10 @@ static double from_x87(const uint8_t *bytes, uint8_t size)
     } else {
         int exponent = (top & 0x7fff) - 16383 - 63;
 
-        value = size == 4 ? ldexpf((float)significand, exponent)
-                          : ldexp((double)significand, exponent);
+        /* long double has 64 or 113 bits: exact, so that there is one rounding below */
+        long double exact = ldexpl((long double)significand, exponent);
+
+        value = size == 4 ? (double)(float)exact : (double)exact;
     }
     return top >> 15 ? -value : value;
 }

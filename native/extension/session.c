@@ -7,6 +7,7 @@
 #include "placement.h"
 #include "worker/worker.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -36,7 +37,7 @@ unsigned process_generation;
 /* A record of this thread, else an unused one, else any idle one. -1: all busy. */
 static int find_lane(Session *session, uint64_t thread)
 {
-    int unused = -1, idle = -1;
+    int idle = -1;
 
     for (int i = 0; i < (int)CHANNEL_LANES; i++) {
         struct lane_record *record = &session->lanes[i];
@@ -45,32 +46,55 @@ static int find_lane(Session *session, uint64_t thread)
             continue;
         if (record->thread == thread)
             return i;
-        if (record->thread == 0 && unused < 0)
-            unused = i;
-        else if (idle < 0)
+        if (idle < 0 || session->clock - record->used >
+                            session->clock - session->lanes[idle].used)
             idle = i;
     }
-    return unused >= 0 ? unused : idle;
+    return idle;
 }
 
 static struct lane_record *claim(Session *session, int index, uint64_t thread)
 {
     struct lane_record *record = &session->lanes[index];
 
-    if (record->thread != thread) {
-        record->thread = thread;
-        record->error_number = 0;
-        record->last_error = 0;
-    }
+    record->thread = thread;
     session->recent = (uint32_t)index;
     return record;
 }
 
-struct lane_record *session_find_record(Session *session, uint64_t thread)
-{
-    int index = find_lane(session, thread);
+/* The thread's own, and not a lane's: lanes go from thread to thread. A thread that
+ * uses more libraries than this in turn loses the errno of the oldest. */
+#define ERRORS_KEPT 16u
 
-    return claim(session, index < 0 ? 0 : index, thread);
+static _Thread_local struct {
+    struct {
+        uint64_t session; /* its serial; 0: none */
+        int32_t error_number;
+        uint32_t last_error;
+    } of[ERRORS_KEPT];
+    uint32_t recent;
+} errors __attribute__((tls_model("initial-exec")));
+
+static bool find_errors(const Session *session)
+{
+    for (uint32_t i = 0; i < ERRORS_KEPT; i++) {
+        uint32_t at = (errors.recent - i) % ERRORS_KEPT;
+
+        if (errors.of[at].session == session->serial) {
+            errors.recent = at;
+            return true;
+        }
+    }
+    return false;
+}
+
+void session_keep_errors(const Session *session, int32_t error_number, uint32_t last_error)
+{
+    if (!find_errors(session))
+        errors.recent = (errors.recent + 1) % ERRORS_KEPT;
+    errors.of[errors.recent].session = session->serial;
+    errors.of[errors.recent].error_number = error_number;
+    errors.of[errors.recent].last_error = last_error;
 }
 
 static void wake_waiting(Session *session, int count)
@@ -97,8 +121,10 @@ struct lane_record *session_lane(Session *session)
             futex_wait_private(&session->lanes_freed, freed);
             Py_END_ALLOW_THREADS
             session->waiting--;
-            if (PyErr_CheckSignals() != 0)
+            if (PyErr_CheckSignals() != 0) {
+                wake_waiting(session, 1); /* what woke us may have been meant for another */
                 return NULL;
+            }
             if (!session_usable(session)) {
                 wake_waiting(session, 1); /* the next one shall know it too */
                 session_raise(session, Py_None);
@@ -108,6 +134,7 @@ struct lane_record *session_lane(Session *session)
         record = claim(session, index, thread);
     }
     record->busy = true;
+    record->used = ++session->clock;
     return record;
 }
 
@@ -119,9 +146,8 @@ void session_release(Session *session, struct lane_record *lane)
 
 void session_raise(Session *session, PyObject *function)
 {
-    const char *code = session->generation != process_generation ? "forked"
-                       : session->closed                         ? "closed"
-                                                                 : "gone";
+    bool forked = session->channel && session->generation != process_generation;
+    const char *code = forked ? "forked" : session->closed ? "closed" : "gone";
 
     raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, code);
 }
@@ -160,14 +186,22 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     unsigned long long arena = 0, timeout_ns = 0;
     unsigned int spin_ns = 0;
     int doorbell = 0;
+    static uint64_t serial;
     Session *session;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKp", names, &arena, &spin_ns, &timeout_ns,
                                      &doorbell))
         return NULL;
+    if (arena > (unsigned long long)INT64_MAX / 2) { /* also every negative number */
+        PyErr_SetString(PyExc_ValueError, "no arena is that large");
+        return NULL;
+    }
+    if (timeout_ns > (unsigned long long)INT64_MAX / 2)
+        timeout_ns = (unsigned long long)INT64_MAX / 2;
     session = (Session *)type->tp_alloc(type, 0);
     if (!session)
         return NULL;
+    session->serial = ++serial;
     session->memory = -1;
     session->generation = process_generation;
     session->spin_ns = spin_ns;
@@ -211,6 +245,10 @@ static PyObject *session_attach(Session *session, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "iiK", &pid, &socket, &timeout_ns))
         return NULL;
+    if (!session->channel || session->watch || session->closed) {
+        PyErr_SetString(PyExc_ValueError, "nothing can be attached to this session");
+        return NULL;
+    }
     session->watch = watch_begin(pid, socket, session->channel);
     if (!session->watch)
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -257,10 +295,21 @@ static PyObject *session_services(Session *session, PyObject *unused)
     return addresses;
 }
 
-static PyObject *session_close(Session *session, PyObject *unused)
+static PyObject *session_close(Session *session, PyObject *args)
 {
-    (void)unused;
+    unsigned long long handle = 0;
+    bool first = !session->closed;
+
+    if (!PyArg_ParseTuple(args, "|K", &handle))
+        return NULL;
+    /* From here on no call begins; code that another thread is running is not
+     * unmapped under its feet. */
     session->closed = true;
+    if (first && handle && !session->channel && !session->running) {
+        Py_BEGIN_ALLOW_THREADS
+        dlclose((void *)(uintptr_t)handle);
+        Py_END_ALLOW_THREADS
+    }
     wake_waiting(session, INT_MAX);
     if (session->watch && session->generation == process_generation)
         shutdown(session->watch->socket, SHUT_WR); /* the worker quits in good order */
@@ -296,13 +345,13 @@ static PyObject *session_death(Session *session, PyObject *unused)
 static PyObject *session_get_errno(Session *session, void *unused)
 {
     (void)unused;
-    return PyLong_FromLong(session_record(session, PyThreadState_Get()->id)->error_number);
+    return PyLong_FromLong(find_errors(session) ? errors.of[errors.recent].error_number : 0);
 }
 
 static PyObject *session_get_last_error(Session *session, void *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(session_record(session, PyThreadState_Get()->id)->last_error);
+    return PyLong_FromUnsignedLong(find_errors(session) ? errors.of[errors.recent].last_error : 0);
 }
 
 static PyObject *session_get_closed(Session *session, void *unused)
@@ -339,7 +388,9 @@ static PyMethodDef methods[] = {
      "until it serves."},
     {"services", (PyCFunction)session_services, METH_NOARGS,
      "Addresses of the worker's services, in the order of enum ferry_service."},
-    {"close", (PyCFunction)session_close, METH_NOARGS, "Refuse every call from now on."},
+    {"close", (PyCFunction)session_close, METH_VARARGS,
+     "close(handle=0): refuse every call from now on; in this process, let go of the\n"
+     "library too."},
     {"kill", (PyCFunction)session_kill, METH_NOARGS, "End the worker at once."},
     {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
     {0},

@@ -19,7 +19,9 @@
 
 void futex_wait_private(_Atomic uint32_t *word, uint32_t value)
 {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    const struct timespec limit = {.tv_nsec = LOOK_UP_NS};
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &limit, NULL, 0);
 }
 
 void futex_wake_private(_Atomic uint32_t *word, int count)
@@ -32,7 +34,10 @@ static void ring(const Session *session, uint32_t lane)
     unsigned char byte = (unsigned char)lane;
 
     /* If the worker is gone, the watcher will say so. */
-    while (send(session->watch->socket, &byte, 1, MSG_NOSIGNAL) < 0 && errno == EINTR)
+    /* Never blocks: the GIL is held, and a worker need not read. One that does has at
+     * most a byte a lane unread, so there is always room. */
+    while (send(session->watch->socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+           errno == EINTR)
         ;
 }
 

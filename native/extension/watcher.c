@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -40,7 +41,9 @@ static void wake_host(struct watch *watch, uint32_t lane)
 
 void watch_kill(const struct watch *watch)
 {
-    if (watch->process < 0 || syscall(SYS_pidfd_send_signal, watch->process, SIGKILL, NULL, 0) != 0)
+    /* ESRCH: it was reaped, and its number may be another process by now */
+    if (watch->process < 0 ||
+        (syscall(SYS_pidfd_send_signal, watch->process, SIGKILL, NULL, 0) != 0 && errno != ESRCH))
         kill(watch->pid, SIGKILL);
 }
 
@@ -55,15 +58,19 @@ void watch_end_process(const struct watch *watch)
 
 static void declare_dead(struct watch *watch)
 {
+    const struct timespec moment = {.tv_nsec = 1000000};
     siginfo_t info = {0};
 
     if (atomic_load(&watch->dead))
         return;
     watch_kill(watch); /* if it has only closed its socket */
-    while (waitid(P_PID, (id_t)watch->pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
-        ;
+    /* Not without limit: the lock is held, and somebody who traces the worker, say a
+     * child of it, can keep its end from us for ever. Then how it ended stays unknown. */
+    for (int i = 0; i < 250 && waitid(P_PID, (id_t)watch->pid, &info,
+                                      WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == 0; i++)
+        nanosleep(&moment, NULL);
     atomic_store(info.si_code == CLD_EXITED ? &watch->exit_code : &watch->exit_signal,
-                 info.si_status);
+                 info.si_pid ? info.si_status : SIGKILL);
     atomic_store(&watch->dead, 1);
     epoll_ctl(events, EPOLL_CTL_DEL, watch->socket, NULL);
     if (watch->process >= 0)
@@ -89,10 +96,9 @@ static void answer_doorbell(struct watch *watch)
 
 static bool has_exited(const struct watch *watch)
 {
-    siginfo_t info = {0};
+    struct pollfd end = {.fd = watch->process, .events = POLLIN};
 
-    return waitid(P_PID, (id_t)watch->pid, &info, WEXITED | WNOWAIT | WNOHANG) != 0 ||
-           info.si_pid != 0;
+    return poll(&end, 1, 0) == 1; /* not waitid: a tracer could hide it, and we would spin */
 }
 
 /* Events carry the descriptor. It may be stale by the time we hold the lock, even
@@ -225,10 +231,14 @@ void watch_end(struct watch *watch)
             break;
         }
     }
-    if (watch->socket >= 0)
-        close(watch->socket); /* leaves the epoll set by itself */
-    if (watch->process >= 0)
+    if (watch->socket >= 0) {
+        epoll_ctl(events, EPOLL_CTL_DEL, watch->socket, NULL); /* a fork may hold it too */
+        close(watch->socket);
+    }
+    if (watch->process >= 0) {
+        epoll_ctl(events, EPOLL_CTL_DEL, watch->process, NULL);
         close(watch->process);
+    }
     pthread_mutex_unlock(&lock);
     free(watch);
     errno = reason;

@@ -18,10 +18,12 @@ static void listen_to_doorbell(uint32_t unused)
             platform_quit(0);
         if (lane >= (int)CHANNEL_LANES)
             continue;
-        if (!started[lane])
-            started[lane] = platform_thread(lane_run, (uint32_t)lane);
-        else
+        if (started[lane])
             platform_unpark(&channel_lane(channel, (uint32_t)lane)->request);
+        else if (platform_thread(lane_run, (uint32_t)lane))
+            started[lane] = true;
+        else
+            platform_quit(6); /* its caller would wait for ever */
     }
 }
 

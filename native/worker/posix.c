@@ -6,6 +6,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -125,6 +126,7 @@ static bool forked;
 static void after_fork_in_child(void)
 {
     forked = true;
+    close(doorbell); /* its end is how a host without pidfd learns of the worker's */
     mmap((char *)channel + CHANNEL_LANES_OFFSET, CHANNEL_ARENA_OFFSET - CHANNEL_LANES_OFFSET,
          PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
@@ -166,7 +168,8 @@ static void record_fault(int number, siginfo_t *info, void *context)
         fault->program_counter = program_counter(context);
         atomic_store(&fault->happened, 1);
     }
-    if (info->si_code <= 0)
+    /* a trap comes after its instruction, and does not happen again */
+    if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS)
         syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), number);
 }
 
@@ -205,6 +208,7 @@ int main(int argc, char **argv)
         return 2;
     doorbell = atoi(argv[1]);
     memory = atoi(argv[2]);
+    fcntl(doorbell, F_SETFD, FD_CLOEXEC); /* not for programs that the library starts */
     mapping = mmap(NULL, CHANNEL_LANES_OFFSET, PROT_READ, MAP_SHARED, memory, 0);
     if (mapping == MAP_FAILED)
         return 2;

@@ -24,11 +24,6 @@ void *platform_symbol(void *library, const char *name)
     return dlsym(library, name);
 }
 
-int platform_close(void *library)
-{
-    return dlclose(library);
-}
-
 int platform_errno_of(const char *library)
 {
     (void)library; /* there is one errno here, the C library's */

@@ -35,8 +35,6 @@ uint64_t service_address(enum ferry_service service)
         return (uintptr_t)platform_open;
     case SERVICE_SYMBOL:
         return (uintptr_t)platform_symbol;
-    case SERVICE_CLOSE:
-        return (uintptr_t)platform_close;
     case SERVICE_LENGTH:
         return (uintptr_t)ferry_length;
     case SERVICE_COPY:

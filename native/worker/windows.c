@@ -147,7 +147,7 @@ void platform_prepare_thread(void)
     SetThreadStackGuarantee(&reserve);
 }
 
-/* ---- services ---- */
+/* ---- services: GetLastError() stays that of the library's last call ---- */
 
 static void describe(DWORD error, char *message, uint32_t size)
 {
@@ -169,6 +169,7 @@ static void describe(DWORD error, char *message, uint32_t size)
 void *platform_open(const char *path, char *message, uint32_t size)
 {
     static wchar_t wide[32768]; /* the longest path; libraries are opened on lane 0 only */
+    DWORD before = GetLastError();
     char digits[16];
     HMODULE library = NULL;
     DWORD error, at = 0;
@@ -177,9 +178,10 @@ void *platform_open(const char *path, char *message, uint32_t size)
     message[0] = 0;
     if (MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, 32768))
         library = LoadLibraryExW(wide, NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
+    error = GetLastError();
+    SetLastError(before);
     if (library)
         return library;
-    error = GetLastError();
     for (DWORD rest = error; rest || !at; rest /= 10)
         digits[at++] = (char)('0' + rest % 10);
     while (at && used + 2 < size)
@@ -192,26 +194,27 @@ void *platform_open(const char *path, char *message, uint32_t size)
 /* "#7" names an export that has only an ordinal. */
 void *platform_symbol(void *library, const char *name)
 {
-    if (name[0] == '#') {
-        uintptr_t ordinal = 0;
+    DWORD before = GetLastError();
+    uintptr_t ordinal = 0;
+    FARPROC found;
 
+    if (name[0] == '#') {
         for (const char *digit = name + 1; *digit >= '0' && *digit <= '9'; digit++)
             ordinal = ordinal * 10 + (uintptr_t)(*digit - '0');
-        return ordinal < 65536 ? (void *)GetProcAddress(library, (const char *)ordinal) : NULL;
+        name = (const char *)(ordinal & 0xffff);
     }
-    return (void *)GetProcAddress(library, name);
-}
-
-int platform_close(void *library)
-{
-    return FreeLibrary(library) ? 0 : -1;
+    found = GetProcAddress(library, name);
+    SetLastError(before);
+    return (void *)found;
 }
 
 /* Each C runtime of Windows has an errno of its own: use `library`'s. */
 int platform_errno_of(const char *library)
 {
+    DWORD before = GetLastError();
     HMODULE runtime = GetModuleHandleA(library);
 
+    SetLastError(before);
     errno_location = runtime ? (int *(*)(void))(void *)GetProcAddress(runtime, "_errno") : NULL;
     return errno_location != NULL;
 }

@@ -71,7 +71,6 @@ void platform_prepare_thread(void);
  * message (always terminated) on failure; platform_symbol NULL. */
 void *platform_open(const char *path, char *message, uint32_t size);
 void *platform_symbol(void *library, const char *name);
-int platform_close(void *library);
 int platform_errno_of(const char *library);
 
 #endif

@@ -78,6 +78,7 @@ int count_call(void) { return ++calls; }
 void pause_ms(int ms) { usleep((useconds_t)ms * 1000); }
 void crash_at(uintptr_t address) { *(volatile int *)address = 1; }
 void divide(int by) { static volatile int one = 1; one = one / by; }
+void trap(void) { __asm__ volatile("int3"); }
 void stop(void) { abort(); }
 void leave(int code) { _exit(code); }
 """
@@ -101,7 +102,8 @@ int thing_new(int value, thing **out); int thing_value(const thing *thing);
 void thing_free(thing *thing); void half(double value, double *out);
 const char *failing_text(void);
 int set_errno(int value); int count_call(void); void pause_ms(int ms);
-void crash_at(uintptr_t address); void divide(int by); void stop(void); void leave(int code);
+void crash_at(uintptr_t address); void divide(int by); void trap(void); void stop(void);
+void leave(int code);
 """
 
 Compile = Callable[..., Path]

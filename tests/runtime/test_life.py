@@ -100,9 +100,19 @@ def test_a_fork_that_lives_on_does_not_keep_the_worker_alive(library_file: Path)
         os.kill(child, signal.SIGKILL)
 
 
+def test_a_library_in_this_process_is_in_its_forks_too(library_file: Path) -> None:
+    ferry.load(library_file, isolation="worker").close()
+    with ferry.load(library_file, header=HEADER) as lib:
+        child = os.fork()
+        if child == 0:
+            os._exit(lib.add(40, 2))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+
+
 @pytest.mark.parametrize(
     ("function", "argument", "number"),
     [
+        ("trap", None, signal.SIGTRAP),
         ("crash_at", 16, signal.SIGSEGV),
         ("divide", 0, signal.SIGFPE),
         ("stop", None, signal.SIGABRT),

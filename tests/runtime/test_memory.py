@@ -141,6 +141,16 @@ def test_the_same_memory_twice_is_the_same_memory_there(lib: ferry.Library) -> N
     assert lib.same_place(data, data) == 1
 
 
+def test_memory_that_is_read_and_written_is_one() -> None:
+    """Some functions work in place: the same array is the source and the target."""
+    data = bytearray(b"ab")
+    with ferry.load(
+        "libc.so.6", header="void swab(const void *from, void *to, ssize_t n);", isolation="worker"
+    ) as libc:
+        libc.swab(data, data, 2)
+    assert data == b"ba"
+
+
 def test_overlapping_writable_memory_is_refused_across_a_worker(worker: ferry.Library) -> None:
     move = worker.function("void twice(int32_t *values, int count)")
     assert move is not None

@@ -138,6 +138,8 @@ def test_get_last_error_may_be_called(tmp_path: Path) -> None:
     header = "DWORD WINAPI GetFileAttributesA(LPCSTR name); DWORD WINAPI GetLastError(void);"
     with ferry.load("KERNEL32.dll", header=header) as lib:  # whatever the case of its name
         assert lib.GetFileAttributesA("C:\\no\\such") == 0xFFFFFFFF
+        with pytest.raises(ferry.SymbolNotFound):
+            lib.symbol("NoSuchFunction")
         assert lib.last_error == lib.GetLastError() == 3  # ERROR_PATH_NOT_FOUND
 
 

@@ -21,15 +21,15 @@ def test_every_thread_gets_its_own_answers(lib: ferry.Library) -> None:
 
 
 def test_more_threads_than_lanes_take_turns(worker: ferry.Library) -> None:
-    """The channel has 16 lanes; all are held for a while by calls that sleep."""
+    """The channel has 64 lanes; all are held for a while by calls that sleep."""
 
     def work(value: int) -> int:
         worker.pause_ms(20)
         result: int = worker.add(value, 1)
         return result
 
-    with ThreadPoolExecutor(40) as pool:
-        assert list(pool.map(work, range(120))) == list(range(1, 121))
+    with ThreadPoolExecutor(100) as pool:
+        assert list(pool.map(work, range(300))) == list(range(1, 301))
 
 
 def test_errno_belongs_to_the_thread(lib: ferry.Library) -> None:
@@ -42,6 +42,41 @@ def test_errno_belongs_to_the_thread(lib: ferry.Library) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(1, 9)))
+
+
+def test_many_threads_before_leave_errno_of_this_one(lib: ferry.Library) -> None:
+    lib.set_errno(9)
+    for _ in range(100):
+        thread = threading.Thread(target=lib.set_errno, args=(5,))
+        thread.start()
+        thread.join()
+    assert lib.errno == 9
+
+
+def test_a_call_made_while_converting_an_argument_leaves_the_outer_errno(
+    lib: ferry.Library,
+) -> None:
+    class Inner:
+        def __index__(self) -> int:
+            lib.set_errno(5)
+            return 9
+
+    lib.set_errno(Inner())
+    assert lib.errno == 9
+
+
+def test_threads_that_call_while_converting_do_not_block_each_other(
+    worker: ferry.Library,
+) -> None:
+    """An argument's __index__ may call the library; no lane is held meanwhile."""
+
+    class Slow:
+        def __index__(self) -> int:
+            worker.pause_ms(5)
+            return 1
+
+    with ThreadPoolExecutor(80) as pool:
+        assert list(pool.map(lambda _: worker.add(Slow(), 1), range(160))) == [2] * 160
 
 
 def test_no_call_is_lost_or_made_twice_in_any_rhythm(worker: ferry.Library) -> None:

@@ -150,7 +150,6 @@ def _show(value: object) -> str:
 _SERVICES = {
     "open": "open the library",
     "symbol": "look for a symbol",
-    "close": "close the library",
     "length": "read a string",
     "copy": "read the library's memory",
     "errno_of": "look for errno",

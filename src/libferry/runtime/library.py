@@ -492,11 +492,8 @@ class Library:
         """Close the library, and end its worker. Twice is fine."""
         if self._ferry_worker:
             self._ferry_worker.close()
-        elif not self.closed:
-            # code that another thread is running is not unmapped under its feet
-            if self._ferry_handle and not self._ferry_session.running:
-                self._ferry_services.close(self._ferry_handle)
-            self._ferry_session.close()
+        else:
+            self._ferry_session.close(self._ferry_handle)
 
     def __enter__(self) -> Self:
         return self

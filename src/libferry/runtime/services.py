@@ -15,7 +15,6 @@ from libferry.runtime.binding import bind
 DECLARATIONS = """
 uintptr_t open(const char *path, char *message, uint32_t size);
 uintptr_t symbol(uintptr_t library, const char *name);
-int close(uintptr_t library);
 size_t length(uintptr_t string, uint32_t unit, size_t limit);
 void copy(void *to, uintptr_t from, size_t size);
 int errno_of(const char *library);
@@ -48,7 +47,6 @@ class Services:
         }
         self._open = made["open"]
         self._symbol = made["symbol"]
-        self._close = made["close"]
         self._length = made["length"]
         self._copy = made["copy"]
         self._errno_of = made["errno_of"]
@@ -63,10 +61,6 @@ class Services:
         """The address of an exported name, or 0."""
         address: int = self._symbol(handle, name)
         return address
-
-    def close(self, handle: int) -> None:
-        """Let go of a handle; the library stays if others hold it."""
-        self._close(handle)
 
     def read(self, address: int, size: int) -> bytes:
         """Copy ``size`` bytes from the library's memory."""

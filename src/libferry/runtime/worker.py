@@ -15,7 +15,7 @@ import socket
 import subprocess
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
@@ -69,11 +69,13 @@ class Worker:
             self._process = self._start(theirs)
             try:
                 self.session.attach(self._process.pid, ours.detach(), START_TIMEOUT_NS)
-            except (FerryError, KeyboardInterrupt) as error:
+            except BaseException as error:
                 self._process.kill()
                 self._process.wait()
                 if isinstance(error, LibraryCrashed):
                     raise self._failed(error.happened) from None
+                if isinstance(error, OSError) and not isinstance(error, FerryError):
+                    raise self._failed(str(error)) from None
                 raise
         # with the session, which functions hold, and not with the library
         self._end = weakref.finalize(
@@ -135,4 +137,5 @@ def _end(session: weakref.ref[_core.Session], process: subprocess.Popen[bytes], 
         process.wait(QUIT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):  # somebody else traces it
+            process.wait(QUIT_SECONDS)
