@@ -1,7 +1,8 @@
 /* The Python extension: the host's half of a call.
  *
  *   function.c   Function: a C function as a Python callable
- *   pack.c       Python arguments to cells of the frame, and results back
+ *   pack.c       Python arguments to cells of the frame
+ *   unpack.c     results back
  *   session.c    Session: one opened library, in this process or in a worker
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
@@ -174,7 +175,7 @@ extern PyType_Spec buffer_spec, pointer_spec;
 /* The library's address of a live buffer. */
 uint64_t buffer_address(const Buffer *buffer);
 
-/* ---- function.c, pack.c ---- */
+/* ---- function.c, pack.c, unpack.c ---- */
 
 enum kind {
     KIND_VOID,

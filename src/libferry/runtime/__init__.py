@@ -1,13 +1,14 @@
 """Load a library where it can live, and call it.
 
-``library`` has ``load`` and ``Library``; ``runner`` knows what this machine can
-host and through what; ``worker`` starts one; ``binding`` joins a signature to the
-compiled ``Function``; ``explain`` words the errors that the C core finds.
+``loading`` decides where, ``library`` has ``Library``; ``runner`` knows what this
+machine can host and through what; ``worker`` starts one; ``binding`` joins a signature
+to the compiled ``Function``; ``explain`` words the errors that the C core finds.
 """
 
 from libferry import _core
 from libferry.runtime import explain
-from libferry.runtime.library import Library, load
+from libferry.runtime.library import Library
+from libferry.runtime.loading import load
 from libferry.runtime.memory import Buffer, Out, Pointer
 
 __all__ = ["Buffer", "Library", "Out", "Pointer", "load"]

@@ -1,0 +1,173 @@
+"""``load``: decide where a library can live, and open it there."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import Literal
+
+from libferry import _core
+from libferry.abi import CType
+from libferry.binary import read
+from libferry.contract import Signature, declare
+from libferry.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    DeclarationError,
+    LoadError,
+    NoRunner,
+)
+from libferry.loader import locate
+from libferry.runtime import runner as runners
+from libferry.runtime import wine
+from libferry.runtime.library import LARGEST_SIZE, Library
+from libferry.runtime.worker import Worker
+
+Isolation = Literal["auto", "in-process", "worker"]
+
+SPIN_NS = 50_000  # about what it costs to wake an idle processor
+LONGEST_TIMEOUT = 10**9  # seconds
+ARENA = {8: 1 << 30, 4: 1 << 28}  # bytes of address space by pointer size; pages come when used
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    header: str | os.PathLike[str] | None = None,
+    isolation: Isolation = "auto",
+    sysroot: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+    encoding: str | None = "utf-8",
+    arena: int | None = None,
+    spin: bool = True,
+) -> Library:
+    """Open a native library wherever it can live.
+
+    Args:
+        path: the file, or a bare name such as ``libz.so.1`` for the system's search.
+        header: C declarations, as text or as the path of a file.
+        isolation: ``"in-process"``, ``"worker"`` (a process of its own), or ``"auto"``:
+            in-process if this process can hold it.
+        sysroot: a folder with the target's C library, for libraries of another system.
+        timeout: seconds a call may take; then its worker is ended. Workers only.
+        encoding: of ``char`` strings; None gives and takes bytes.
+        arena: bytes of memory shared with the worker (default 1 GiB, or 256 MiB for a
+            32-bit worker; pages are taken when used).
+        spin: whether to wait for a worker by looking before sleeping. False saves CPU
+            and costs a few microseconds a call.
+
+    Raises:
+        LibraryNotFound, BadBinary: there is no such library, or it is none.
+        NoRunner: nothing here can host it; the hint names the package that can.
+        LoadError: its own loader refused it.
+        DeclarationError: the header cannot be read, or declares what cannot be called.
+    """
+    if isolation not in ("auto", "in-process", "worker"):
+        raise ArgumentTypeError(
+            "load a library",
+            f"isolation is {isolation!r}",
+            hint="'auto', 'in-process' or 'worker'",
+        )
+    if arena is not None and not (isinstance(arena, int) and 0 < arena < LARGEST_SIZE):
+        raise ArgumentValueError(
+            "load a library",
+            f"arena is {arena!r}",
+            hint=f"give bytes, from 1 to {LARGEST_SIZE - 1:,}; None is the default",
+        )
+    _check_encoding(encoding)
+    root = Path(sysroot) if sysroot is not None else None
+    file = locate(
+        path,
+        cpu=runners.host_cpu(),
+        sysroot=root,
+        windows_folder=wine.system_folder("x86_64-windows"),
+    )
+    binary = read(file)
+    if binary.kind != "library":
+        article = "an" if binary.kind[0] in "aeo" else "a"
+        raise LoadError(
+            f"load {file.name}",
+            f"it is {article} {binary.kind}, and only shared libraries can be loaded",
+            hint="give a .so or .dll; a program is run, an object file has to be linked first",
+        )
+    abi = runners.abi_of(binary)
+    fits = abi.name == runners.host_abi() and root is None
+    if isolation == "in-process" and not fits:
+        reason = "a sysroot was given" if root else f"this process is {runners.host_abi()}"
+        raise NoRunner(
+            f"load {file.name} in-process",
+            f"it is {abi.name} and {reason}",
+            hint="isolation='auto' gives it a worker of its own",
+        )
+    # read the declarations first: what cannot be declared needs no process
+    signatures = _declarations(header, abi.name)
+    timeout_ns = _nanoseconds(timeout)
+    if isolation == "worker" or not fits:
+        worker = Worker(
+            runners.find(abi.name, root),
+            arena=_pages(arena or ARENA[abi.pointer_size]),
+            spin_ns=SPIN_NS if spin else 0,
+            timeout_ns=timeout_ns,
+        )
+        session = worker.session
+    else:
+        if timeout is not None:
+            raise ArgumentTypeError(
+                f"load {file.name} in-process with a timeout",
+                "a call inside this process cannot be ended",
+                hint="isolation='worker' gives it a process that can",
+            )
+        worker, session = None, _core.Session()
+    library = Library(binary, abi.name, session, worker, encoding)
+    library._ferry_open()
+    library._ferry_declare(signatures)
+    return library
+
+
+def _pages(size: int) -> int:
+    """Whole pages: what shared memory is made of."""
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _check_encoding(encoding: str | None) -> None:
+    try:
+        if encoding is not None:
+            "".encode(encoding)
+    except (LookupError, TypeError, ValueError):
+        raise ArgumentValueError(
+            "load a library",
+            f"{encoding!r} is not an encoding of text",
+            hint="such as utf-8, gbk or latin-1; None is for bytes",
+        ) from None
+
+
+def _nanoseconds(timeout: float | None) -> int:
+    if timeout is None:
+        return 0
+    if not 0 < timeout <= LONGEST_TIMEOUT:
+        raise ArgumentValueError(
+            "load a library",
+            f"timeout is {timeout!r}",
+            hint=f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no timeout",
+        )
+    return max(1, int(timeout * 1e9))
+
+
+def _declarations(
+    header: str | os.PathLike[str] | None, abi_name: str
+) -> tuple[dict[str, Signature], dict[str, CType]]:
+    if header is None:
+        return {}, {}
+    text = os.fspath(header)
+    if isinstance(header, os.PathLike) or not set(";(\n") & set(text):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise DeclarationError(
+                f"read the header {text}",
+                getattr(error, "strerror", None) or str(error),
+                hint="give a header's path, or C declarations as text",
+            ) from None
+    declared = declare(text, abi_name)
+    return declared.functions, declared.types
