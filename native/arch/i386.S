@@ -44,10 +44,10 @@ ENTRY:
     movzx   ecx, word ptr [ebx + FRAME_STACK_BYTES]
     sub     esp, ecx
 .Lstack:
-    sub     ecx, 4
+    sub     ecx, 16                 /* the image is a multiple; every host has SSE2 */
     js      .Lregisters
-    mov     eax, [ebx + ecx + FRAME_STACK_I386]
-    mov     [esp + ecx], eax
+    movups  xmm0, [ebx + ecx + FRAME_STACK_I386]
+    movups  [esp + ecx], xmm0
     jmp     .Lstack
 
 .Lregisters:

@@ -18,11 +18,11 @@ static inline void call_here(Function *function, struct ferry_frame *frame)
     int after;
 
     function->session->running++;
-    thread = function->keep_gil ? PyThreadState_Get() : PyEval_SaveThread();
+    thread = function->keep_gil ? NULL : PyEval_SaveThread();
     *error_number = 0;
     ferry_call(frame);
     after = *error_number;
-    if (!function->keep_gil)
+    if (thread)
         PyEval_RestoreThread(thread);
     function->session->running--;
     if (!function->service)

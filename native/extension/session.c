@@ -90,7 +90,7 @@ static bool find_errors(const Session *session)
 
 void session_keep_errors(const Session *session, int32_t error_number, uint32_t last_error)
 {
-    if (!find_errors(session))
+    if (errors.of[errors.recent].session != session->serial && !find_errors(session))
         errors.recent = (errors.recent + 1) % ERRORS_KEPT;
     errors.of[errors.recent].session = session->serial;
     errors.of[errors.recent].error_number = error_number;
