@@ -316,15 +316,6 @@ static PyObject *session_close(Session *session, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *session_kill(Session *session, PyObject *unused)
-{
-    (void)unused;
-    if (session->watch && session->generation == process_generation &&
-        !atomic_load(&session->watch->dead))
-        watch_kill(session->watch);
-    Py_RETURN_NONE;
-}
-
 /* How the worker ended: {} while it lives. The fault record was written by the
  * worker and is only ever shown. */
 static PyObject *session_death(Session *session, PyObject *unused)
@@ -366,12 +357,6 @@ static PyObject *session_get_memory(Session *session, void *unused)
     return PyLong_FromLong(session->memory);
 }
 
-static PyObject *session_get_running(Session *session, void *unused)
-{
-    (void)unused;
-    return PyLong_FromUnsignedLong(session->running);
-}
-
 static PyObject *session_get_free(Session *session, void *unused)
 {
     uint64_t total = 0;
@@ -391,7 +376,6 @@ static PyMethodDef methods[] = {
     {"close", (PyCFunction)session_close, METH_VARARGS,
      "close(handle=0): refuse every call from now on; in this process, let go of the\n"
      "library too."},
-    {"kill", (PyCFunction)session_kill, METH_NOARGS, "End the worker at once."},
     {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
     {0},
 };
@@ -401,7 +385,6 @@ static PyGetSetDef properties[] = {
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
-    {"running", (getter)session_get_running, NULL, "In-process calls under way.", NULL},
     {"arena_free", (getter)session_get_free, NULL, "Bytes of the arena nobody uses.", NULL},
     {0},
 };

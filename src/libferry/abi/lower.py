@@ -52,16 +52,6 @@ class CallPlan:
     argument_bytes: int
     stack_bytes: int
 
-    def explain(self) -> str:
-        """Say where in the frame each argument goes, one line each."""
-        lines = [
-            f"argument {i + 1}: {move.width} bytes at {move.offset}"
-            for i, move in enumerate(self.arguments)
-        ]
-        if self.result:
-            lines.append(f"result: {self.result.width} bytes at {self.result.offset}")
-        return "\n".join([*lines, f"stack: {self.stack_bytes} bytes"])
-
 
 def _up(value: int, alignment: int) -> int:
     return -(-value // alignment) * alignment
