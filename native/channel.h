@@ -2,16 +2,42 @@
  *
  *     header | lanes, each a stack of frames | arena
  *
- * A lane is one call in flight. Two words of its first frame carry it across, each
- * written by both sides with atomic exchanges:
+ * A lane is one call in flight, with the callbacks and calls nested in it. Two words
+ * of its first frame carry it across, each written by both sides with atomic
+ * exchanges:
  *
- *     request   call number << 1 | worker is parked
- *     reply     call number << 1 | host is parked
+ *     request   what the host hands over
+ *     reply     what the worker hands over
+ *
+ *     31 ............ 8   7 ...... 2   1      0
+ *     number of handover  depth        back   the other side's sleeper is parked
+ *
+ * The host's handovers are numbered; the worker's carries the number it answers.
+ * `depth` is the frame it is about: a call at depth d is in frames[d], a callback
+ * from it in frames[d + 1], a call from that one in frames[d + 2].
+ *
+ *                    request                        reply
+ *     back clear     call frames[depth].function    the call of frames[depth] returned
+ *     back set       the callback of frames[depth]  call back: frames[depth] has its
+ *                    returned                       arguments
+ *
+ * So in any state there are two lawful replies to a call at depth d: (d, returned) and
+ * (d + 1, call back). Anything else, such as the return of an outer call whose inner
+ * ones were skipped by longjmp, is a violation and ends the worker.
  *
  * The side that hands something over exchanges the whole word, so it learns in
  * the same instruction whether the other side sleeps and has to be woken. The
  * side that goes to sleep sets the low bit by compare-and-exchange, which fails
  * if the word has moved on; then it does not sleep. No wake-up can be lost.
+ *
+ * Callbacks. A C function pointer that leads to Python is the address of an entry
+ * thunk (arch/), one of a fixed table: no executable memory is made. The thunk saves
+ * the argument registers in a block laid out like the head of a frame and enters
+ * ferry_enter(number, head), which moves them to the lane's next frame, with as much
+ * of the stack as the callback's `struct ferry_callback` says, and hands it over.
+ * A thread of the library's own has no lane. It takes one of the guest lanes: the
+ * host has posted a request there without a function (`frames[0].function` is 0, depth
+ * 0), which no worker thread serves and nobody answers, save by calling back.
  *
  * Waiting and placement. Two processors hand a word over in less than a tenth of a
  * microsecond as long as both sides look at it; waking an idle processor costs
@@ -38,10 +64,27 @@
 #include "frame.h"
 
 #define CHANNEL_MAGIC 0x59525246u /* "FRRY" */
-#define CHANNEL_VERSION 1u
-#define CHANNEL_LANES 64u /* calls at once; more wait for one of them to end */
-#define CHANNEL_DEPTH 32u /* frames a lane: calls and callbacks nested */
+#define CHANNEL_VERSION 2u
+#define CHANNEL_LANES 64u  /* calls at once; more wait for one of them to end */
+#define CHANNEL_GUESTS 16u /* more lanes, after those: callbacks from the library's own threads */
+#define CHANNEL_DEPTH 64u  /* frames a lane: 32 calls and 32 callbacks, nested */
+#define CHANNEL_CALLBACKS 4096u /* entry thunks */
+
 #define CHANNEL_PARKED 1u
+#define CHANNEL_BACK 2u
+#define CHANNEL_DEPTH_SHIFT 2
+#define CHANNEL_NUMBER_SHIFT 8
+#define CHANNEL_NUMBERS (1u << 24) /* then they begin again at 0 */
+
+static inline uint32_t channel_word(uint32_t number, uint32_t depth, uint32_t back)
+{
+    return number << CHANNEL_NUMBER_SHIFT | depth << CHANNEL_DEPTH_SHIFT | back;
+}
+
+static inline uint32_t channel_depth(uint32_t word)
+{
+    return word >> CHANNEL_DEPTH_SHIFT & (CHANNEL_DEPTH - 1);
+}
 
 /* Functions of the worker that the host calls like any other, by a frame.
  * libferry.runtime.services has their declarations in the same order. */
@@ -51,7 +94,31 @@ enum ferry_service {
     SERVICE_LENGTH,
     SERVICE_COPY,
     SERVICE_ERRNO_OF,
+    SERVICE_CALLBACK,
+    SERVICE_MAP,
     SERVICE_COUNT,
+};
+
+/* What a thunk has to know of its callback's call plan; written by the host, in the
+ * arena or (in-process) anywhere, and left alone while the thunk is in use. */
+struct ferry_reference {
+    uint32_t size;  /* bytes behind the pointer */
+    uint16_t at;    /* where in the frame they are copied to, or from */
+    uint16_t cell;  /* where in the frame the pointer is */
+    uint8_t width;  /* bytes of the pointer */
+    uint8_t result; /* 0: an argument, copied in; 1: room for the result, copied out */
+    uint16_t unused;
+};
+
+struct ferry_callback {
+    uint16_t stack_bytes;    /* of stack arguments to copy into the stack image */
+    uint16_t frame_bytes;    /* where in the frame arguments and result end */
+    uint16_t pop_bytes;      /* i386: what the callee pops beside its return address */
+    uint8_t x87_results;     /* to load before returning */
+    uint8_t vector_count;    /* vector registers that arguments arrive in */
+    uint32_t context;        /* the host's affair */
+    uint32_t reference_count;
+    struct ferry_reference references[];
 };
 
 /* What the worker leaves behind when a signal or an exception ends it. */
@@ -81,7 +148,7 @@ struct ferry_lane {
 
 #define CHANNEL_LANES_OFFSET 4096u
 #define CHANNEL_ARENA_OFFSET \
-    (CHANNEL_LANES_OFFSET + CHANNEL_LANES * (uint32_t)sizeof(struct ferry_lane))
+    (CHANNEL_LANES_OFFSET + (CHANNEL_LANES + CHANNEL_GUESTS) * (uint32_t)sizeof(struct ferry_lane))
 
 /* i386 aligns 64-bit members to 4: nothing here may depend on that. */
 _Static_assert(offsetof(struct ferry_header, base) == 24, "");
@@ -103,6 +170,10 @@ static inline void channel_relax(void)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("isb");
+#elif defined(__arm__)
+    __asm__ volatile("yield");
+#elif defined(__riscv)
+    __asm__ volatile(".insn i 0x0F, 0, x0, x0, 0x010"); /* pause, a hint where unknown */
 #endif
 }
 

@@ -27,17 +27,22 @@
 /* the host's line */
 #define FRAME_REQUEST 64       /* 4 bytes; channel.h */
 #define FRAME_STACK_BYTES 68   /* 2 bytes: length of the stack image, multiple of 16 */
-#define FRAME_VECTOR_COUNT 70  /* 2 bytes: vector registers used (x86-64 %al) */
+#define FRAME_VECTOR_COUNT 70  /* 1 byte: vector registers used (x86-64 %al) */
+#define FRAME_X87_RESULTS 71   /* 1 byte: x87 results to take, where the x87 cannot tell */
 #define FRAME_FUNCTION 72      /* 8 bytes: address of the function */
 #define FRAME_INTEGER 80       /* 8 cells of 8 bytes: integer argument registers */
 #define FRAME_HOST_LINE_END 128
 /* the rest */
 #define FRAME_INDIRECT 144     /* 8 bytes: indirect-result register (AArch64 x8) */
+#define FRAME_INCOMING 152     /* 8 bytes, in a thunk's: address of the stack arguments */
 #define FRAME_RESULT_VECTOR 160 /* 4 cells of 16 bytes */
+#define FRAME_RESULT_X87_SECOND 208 /* the fourth of them: st(1) of a _Complex long double */
 #define FRAME_VECTOR 224       /* 8 cells of 16 bytes: vector argument registers */
 #define FRAME_STACK 352        /* the stack image, lowest address first */
 #define FRAME_STACK_I386 96    /* i386's: it needs no cell that comes after */
-#define FRAME_SIZE 4096
+#define FRAME_SIZE 16384
+#define FRAME_VECTOR_I386 16320        /* i386: xmm0-2, in the last 64 bytes, ... */
+#define FRAME_RESULT_VECTOR_I386 16368 /* ... and the xmm0 that comes back */
 
 #ifndef __ASSEMBLER__
 #include <stdatomic.h>
@@ -53,11 +58,12 @@ struct ferry_frame {
     uint8_t result_x87[16];
     _Alignas(64) _Atomic uint32_t request;
     uint16_t stack_bytes;
-    uint16_t vector_count;
+    uint8_t vector_count;
+    uint8_t x87_results;
     uint64_t function;
     uint64_t integer[8];
     uint64_t indirect;
-    uint64_t unused;
+    uint64_t incoming;
     uint8_t result_vector[4][16];
     uint8_t vector[8][16];
     uint8_t stack[FRAME_SIZE - FRAME_STACK];
@@ -71,6 +77,9 @@ _Static_assert(offsetof(struct ferry_frame, result_x87) == FRAME_RESULT_X87, "")
 _Static_assert(offsetof(struct ferry_frame, request) == FRAME_REQUEST, "");
 _Static_assert(offsetof(struct ferry_frame, stack_bytes) == FRAME_STACK_BYTES, "");
 _Static_assert(offsetof(struct ferry_frame, vector_count) == FRAME_VECTOR_COUNT, "");
+_Static_assert(offsetof(struct ferry_frame, vector_count) == FRAME_VECTOR_COUNT, "");
+_Static_assert(offsetof(struct ferry_frame, x87_results) == FRAME_X87_RESULTS, "");
+_Static_assert(offsetof(struct ferry_frame, incoming) == FRAME_INCOMING, "");
 _Static_assert(offsetof(struct ferry_frame, function) == FRAME_FUNCTION, "");
 _Static_assert(offsetof(struct ferry_frame, integer) == FRAME_INTEGER, "");
 _Static_assert(offsetof(struct ferry_frame, indirect) == FRAME_INDIRECT, "");

@@ -37,7 +37,7 @@ ferry_call:
     b       .Lstack
 
 .Lregisters:
-    ldrh    w9, [x19, #FRAME_VECTOR_COUNT]
+    ldrb    w9, [x19, #FRAME_VECTOR_COUNT]
     cbz     w9, .Lintegers
     ldp     q0, q1, [x19, #FRAME_VECTOR]
     ldp     q2, q3, [x19, #FRAME_VECTOR + 32]

@@ -38,7 +38,7 @@ ferry_call:
     jmp     .Lstack
 
 .Lregisters:
-    movzx   eax, word ptr [rbx + FRAME_VECTOR_COUNT]
+    movzx   eax, byte ptr [rbx + FRAME_VECTOR_COUNT]
     test    eax, eax
     jz      .Lintegers
     movups  xmm0, [rbx + FRAME_VECTOR]

@@ -84,7 +84,8 @@ static bool begins_well(Function *function, Py_ssize_t given, PyObject *names)
 static bool pack_all(Function *function, PyObject *const *values, struct ferry_frame *frame,
                      struct loan *loans, uint32_t *lent)
 {
-    frame->vector_count = function->vector_count;
+    frame->vector_count = (uint8_t)function->vector_count;
+    frame->x87_results = 0;
     frame->stack_bytes = function->stack_bytes;
     frame->function = function->address;
     for (Py_ssize_t i = 0; i < Py_SIZE(function); i++)

@@ -46,11 +46,11 @@ struct pending post(Session *session, struct lane_record *record, const struct f
 {
     uint32_t index = (uint32_t)(record - session->lanes);
     struct ferry_frame *lane = channel_lane(session->channel, index);
-    struct pending pending = {.lane = lane, .before = record->number << 1};
+    struct pending pending = {.lane = lane, .before = channel_word(record->number, 0, 0)};
     bool parked;
 
-    record->number = (record->number + 1) & 0x7fffffffu;
-    pending.after = record->number << 1;
+    record->number = (record->number + 1) % CHANNEL_NUMBERS;
+    pending.after = channel_word(record->number, 0, 0);
     if (session->timeout_ns)
         pending.deadline = monotonic_ns() + session->timeout_ns;
 

@@ -41,6 +41,8 @@ uint64_t service_address(enum ferry_service service)
         return (uintptr_t)ferry_copy;
     case SERVICE_ERRNO_OF:
         return (uintptr_t)platform_errno_of;
+    case SERVICE_CALLBACK:
+    case SERVICE_MAP:
     case SERVICE_COUNT:
         break;
     }

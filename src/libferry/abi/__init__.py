@@ -14,15 +14,25 @@ from libferry.abi import (
     x86_64_windows,
 )
 from libferry.abi.facts import Abi
-from libferry.abi.lower import CallPlan, Move, lower
+from libferry.abi.lower import lower
+from libferry.abi.plan import CallPlan, Move, Reference
 from libferry.abi.types import (
+    Array,
     Boolean,
+    Complex,
     CType,
+    Field,
+    FunctionType,
     Integer,
     Opaque,
     Pointer,
     Real,
+    Record,
+    Value,
+    Vector,
     Void,
+    size_of,
+    spell,
 )
 
 ABIS: dict[str, Abi] = {
@@ -33,14 +43,24 @@ ABIS: dict[str, Abi] = {
 __all__ = [
     "ABIS",
     "Abi",
+    "Array",
     "Boolean",
     "CType",
     "CallPlan",
+    "Complex",
+    "Field",
+    "FunctionType",
     "Integer",
     "Move",
     "Opaque",
     "Pointer",
     "Real",
+    "Record",
+    "Reference",
+    "Value",
+    "Vector",
     "Void",
     "lower",
+    "size_of",
+    "spell",
 ]

@@ -268,9 +268,9 @@ class _Reader:
             case ["_Bool"]:
                 return Boolean()
             case ["float"]:
-                return Real("float", 4)
+                return Real("float", 4, "binary32")
             case ["double"]:
-                return Real("double", 8)
+                return Real("double", 8, "binary64")
             case ["char"]:
                 plain = "signed" not in words and signed
                 name = "char" if plain else "signed char" if signed else "unsigned char"

@@ -58,7 +58,7 @@ def bind(
 def _rows(signature: Signature) -> tuple[tuple[Row, ...], tuple[int, int, int]]:
     arguments = tuple(
         _argument(parameter.type, move)
-        for parameter, move in zip(signature.parameters, signature.plan.arguments, strict=True)
+        for parameter, (move,) in zip(signature.parameters, signature.plan.arguments, strict=True)
     )
     return arguments, _result(signature)
 
@@ -111,9 +111,9 @@ def _element(to: CType) -> tuple[str, int]:
 
 
 def _result(signature: Signature) -> tuple[int, int, int]:
-    move = signature.plan.result
-    if move is None:
+    if not signature.plan.result:
         return (_core.KIND_VOID, 0, 0)
+    (move,) = signature.plan.result
     match signature.result:
         case Real(size=size):
             kind = _core.KIND_X87 if signature.plan.x87 else _core.KIND_FLOAT

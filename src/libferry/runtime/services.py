@@ -43,7 +43,7 @@ class Services:
                 encoding="utf-8",
                 service=True,
             )
-            for signature, address in zip(functions, session.services(), strict=True)
+            for signature, address in zip(functions, session.services(), strict=False)
         }
         self._open = made["open"]
         self._symbol = made["symbol"]
