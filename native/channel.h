@@ -34,7 +34,8 @@
  * thunk (arch/), one of a fixed table: no executable memory is made. The thunk saves
  * the argument registers in a block laid out like the head of a frame and enters
  * ferry_enter(number, head), which moves them to the lane's next frame, with as much
- * of the stack as the callback's `struct ferry_callback` says, and hands it over.
+ * of the stack as the callback's `struct ferry_callback` says, writes its number to that
+ * frame's `function`, and hands it over.
  * A thread of the library's own has no lane. It takes one of the guest lanes: the
  * host has posted a request there without a function (`frames[0].function` is 0, depth
  * 0), which no worker thread serves and nobody answers, save by calling back.
