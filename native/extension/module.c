@@ -1,4 +1,4 @@
-/* The module libferry._core: four types, the hooks, and the names of the kinds. */
+/* The module libferry._core: six types, the hooks, and the names of the kinds. */
 #include "extension.h"
 
 static PyObject *hooks[HOOKS];
@@ -58,7 +58,9 @@ static int execute(PyObject *module)
         return -1;
     }
     if (!add_type(module, &session_spec, &session_type) ||
+        !add_type(module, &plan_spec, &plan_type) ||
         !add_type(module, &function_spec, &function_type) ||
+        !add_type(module, &callback_spec, &callback_type) ||
         !add_type(module, &buffer_spec, &buffer_type) ||
         !add_type(module, &pointer_spec, &pointer_type))
         return -1;
@@ -68,7 +70,8 @@ static int execute(PyObject *module)
                    PyModule_AddIntMacro(module, KIND_FLOAT) ||
                    PyModule_AddIntMacro(module, KIND_X87) ||
                    PyModule_AddIntMacro(module, KIND_POINTER) ||
-                   PyModule_AddIntMacro(module, KIND_STRING)
+                   PyModule_AddIntMacro(module, KIND_STRING) ||
+                   PyModule_AddIntMacro(module, KIND_BYTES)
                ? -1
                : 0;
 }
