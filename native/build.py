@@ -52,7 +52,7 @@ class Worker:
     def sources(self) -> list[Path]:
         """What it is compiled from."""
         parts = ["main", "lane", "services", self.platform]
-        files = [NATIVE / "entry.c", *(NATIVE / "worker" / f"{part}.c" for part in parts)]
+        files = [NATIVE / "entry.c", NATIVE / "map.c", *(NATIVE / "worker" / f"{part}.c" for part in parts)]
         if self.platform == "posix":
             files += [NATIVE / "worker" / "posix_services.c", NATIVE / "placement.c"]
         return [*files, *arch_sources(self.trampoline)]
@@ -123,6 +123,7 @@ def extension_parts() -> tuple[str, list[Path], list[str | Path]]:
         NATIVE / "worker" / "posix_services.c",
         NATIVE / "placement.c",
         NATIVE / "entry.c",
+        NATIVE / "map.c",
         *arch_sources(HOST_TRAMPOLINES[machine]),
     ]
     options: list[str | Path] = ["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]

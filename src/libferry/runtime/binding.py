@@ -152,13 +152,15 @@ def _make(
 
 def describe_callback(plan: CallPlan) -> bytes:
     """A ``struct ferry_callback`` (native/channel.h): what the thunk has to know."""
+    # results count, too: the thunk looks no further than this for them
+    end = max([plan.frame_bytes, *(move.offset + move.width for move in plan.result)])
     references = [(reference, False) for reference in plan.references]
     if plan.result_reference:
         references.append((plan.result_reference, True))
     head = struct.pack(
         "<HHHBBII",
         plan.stack_bytes,
-        plan.frame_bytes,
+        end,
         plan.pop_bytes,
         plan.x87_results or plan.x87,
         plan.vector_count,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Self
 
 from libferry import _core
-from libferry.abi import ABIS, CType
+from libferry.abi import ABIS, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
 from libferry.contract import Signature, declare, parse_type
@@ -21,9 +21,12 @@ from libferry.errors import (
     SymbolNotFound,
 )
 from libferry.runtime import wine
-from libferry.runtime.binding import bind
+from libferry.runtime.binding import compile_plan
+from libferry.runtime.callbacks import Callback, Callbacks
+from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
 from libferry.runtime.services import Services
+from libferry.runtime.variadic import TypedValue, VariadicFunction
 from libferry.runtime.worker import Worker
 
 LARGEST_SIZE = 1 << 47  # bytes: an address space
@@ -61,6 +64,8 @@ class Library:
         self._ferry_worker = worker
         self._ferry_encoding = encoding
         self._ferry_services = Services(session, abi)
+        self._ferry_hooks = LibraryHooks(self, encoding)
+        self._ferry_callbacks = Callbacks(self)
         self._ferry_handle = 0
         self._ferry_signatures: dict[str, Signature] = {}
         self._ferry_types: dict[str, CType] = {}
@@ -147,19 +152,23 @@ class Library:
         self.__dict__.pop(signature.name, None)
         return function
 
-    def _ferry_bind(self, signature: Signature, *, keep_gil: bool = False) -> _core.Function:
+    def _ferry_bind(
+        self, signature: Signature, *, keep_gil: bool = False
+    ) -> _core.Function | VariadicFunction:
         spellings: Sequence[str] = (signature.name,)
         if signature.stdcall and (formats := ABIS[self.abi].stdcall):
             size = signature.plan.argument_bytes
             spellings = [form.format(name=signature.name, bytes=size) for form in formats]
-        return bind(
+        address = self._ferry_find(spellings)
+        if signature.variadic:
+            return VariadicFunction(self, signature, address)
+        return _core.Function(
             self._ferry_session,
-            signature,
-            self._ferry_find(spellings),
-            pointer_result=self._ferry_pointer,
-            string_result=self._ferry_string_or_none,
-            encoding=self._ferry_encoding,
-            keep_gil=keep_gil,
+            address,
+            signature.name,
+            compile_plan(signature, self._ferry_hooks),
+            keep_gil,
+            False,
         )
 
     def _ferry_find(self, spellings: Sequence[str]) -> int:
@@ -221,6 +230,39 @@ class Library:
     def __dir__(self) -> list[str]:
         """What the library exports."""
         return sorted({export.name for export in self.binary.exports})
+
+    # ---- callbacks and values ----
+
+    def callback(
+        self, ctype: str, function: Callable[..., object], *, error: object = None
+    ) -> Callback:
+        """A Python callable as a C function of this library.
+
+        Args:
+            ctype: a function pointer type: ``"int (*)(const void *, const void *)"``, or
+                the name of a typedef of one.
+            function: what C calls. What it raises is raised by the call into the library
+                that C made this call from.
+            error: what C gets when it raised; None is zero.
+
+        Raises:
+            DeclarationError: ``ctype`` is not a function pointer.
+            UnsupportedDeclaration: it takes or gives what cannot be passed.
+        """
+        pointer = self._ferry_type(ctype)
+        if isinstance(pointer, FunctionType):
+            pointer = PointerType(pointer, ABIS[self.abi].pointer_size)
+        if not isinstance(pointer, PointerType) or not isinstance(pointer.to, FunctionType):
+            raise DeclarationError(
+                f"make a callback of type {ctype}",
+                "it is not a function pointer",
+                hint="such as 'int (*)(void *)'",
+            )
+        return self._ferry_callbacks.make(pointer, function, error)
+
+    def value(self, ctype: str, value: object) -> TypedValue:
+        """A value to pass for ``...`` as that C type: ``lib.value("unsigned long", 5)``."""
+        return TypedValue(self._ferry_type(ctype), value)
 
     # ---- memory ----
 
