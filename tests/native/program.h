@@ -9,10 +9,10 @@ static int failures;
 static void say(const char *text);
 static void run(void);
 
-#define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
+#define IN_QUOTES_AS_IS(x) #x
+#define IN_QUOTES(x) IN_QUOTES_AS_IS(x)
 #define CHECK(condition) \
-    ((condition) ? (void)0 : (failures++, say("line " TEXT(__LINE__) ": " #condition "\n")))
+    ((condition) ? (void)0 : (failures++, say("line " IN_QUOTES(__LINE__) ": " #condition "\n")))
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN
