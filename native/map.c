@@ -82,7 +82,7 @@ static void keep_integers(const struct ferry_column *column, uint64_t row, uint3
     break
 
 #define CALLS(result, argument)                                                                   \
-    switch (map->columns) {                                                                       \
+    switch (map->arguments) {                                                                       \
     case 0:                                                                                       \
         ROWS(((result(*)(void))function)());                                                      \
     case 1:                                                                                       \
@@ -112,10 +112,11 @@ __attribute__((noinline)) static void map_integers(const struct ferry_map *map)
     for (uint32_t row = 0; row < map->rows; row += BLOCK) {
         uint32_t count = map->rows - row < BLOCK ? map->rows - row : BLOCK;
 
-        for (uint32_t n = 0; n < map->columns; n++)
-            widen_integers(&map->arguments[n], row, count, cells[n]);
+        for (uint32_t n = 0; n < map->arguments; n++)
+            widen_integers(&map->columns[n], row, count, cells[n]);
         CALLS(uint64_t, word)
-        keep_integers(&map->result, row, count, results);
+        if (map->results)
+            keep_integers(&map->columns[map->arguments], row, count, results);
     }
 }
 
@@ -127,15 +128,16 @@ __attribute__((noinline)) static void map_integers(const struct ferry_map *map)
                                                                                                   \
         for (uint32_t row = 0; row < map->rows; row += BLOCK) {                                   \
             uint32_t count = map->rows - row < BLOCK ? map->rows - row : BLOCK;                   \
-            char *to = (char *)(uintptr_t)map->result.data + (int64_t)row * map->result.stride;   \
+            const struct ferry_column *result = &map->columns[map->arguments];                    \
+            char *to = (char *)(uintptr_t)result->data + (int64_t)row * result->stride;           \
                                                                                                   \
-            for (uint32_t n = 0; n < map->columns; n++) {                                         \
-                const struct ferry_column *column = &map->arguments[n];                           \
+            for (uint32_t n = 0; n < map->arguments; n++) {                                         \
+                const struct ferry_column *column = &map->columns[n];                           \
                                                                                                   \
                 WIDEN(unaligned, real, cells[n]);                                                 \
             }                                                                                     \
             CALLS(real, real)                                                                     \
-            for (uint32_t i = 0; i < count; i++, to += map->result.stride)                        \
+            for (uint32_t i = 0; i < count; i++, to += result->stride)                            \
                 *(unaligned *)(void *)to = results[i];                                            \
         }                                                                                         \
     }
@@ -180,11 +182,11 @@ static void map_frames(const struct ferry_map *map)
     char *frame = (char *)(uintptr_t)map->frame;
 
     for (uint32_t row = 0; row < map->rows; row++) {
-        for (uint32_t n = 0; n < map->columns; n++)
-            write_cell(&map->arguments[n], row, frame);
+        for (uint32_t n = 0; n < map->arguments; n++)
+            write_cell(&map->columns[n], row, frame);
         ferry_call((struct ferry_frame *)(void *)frame);
-        if (map->result.size)
-            read_cell(&map->result, row, frame);
+        for (uint32_t n = 0; n < map->results; n++)
+            read_cell(&map->columns[map->arguments + n], row, frame);
     }
 }
 

@@ -3,6 +3,7 @@
  *   plan.c       Plan: where the values of one signature lie, and how they convert
  *   function.c   Function: a C function as a Python callable
  *   callback.c   Callback: a Python callable as a C function
+ *   pending.c    Pending: a call that is not waited for yet
  *   pack.c       Python values to cells of the frame
  *   pointer.c    the same for what is passed by pointer
  *   unpack.c     cells of the frame to Python values
@@ -106,6 +107,7 @@ typedef struct {
     uint32_t lane_limit; /* calls at once; 1 for a library that is not thread-safe */
     uint64_t holder;     /* in this process, for such a library: the thread that is in it, */
     uint32_t holds;      /* and how many calls deep */
+    _Atomic uint32_t bell; /* futex of who waits for any of several calls */
     struct callback_table *callbacks; /* NULL: there were none */
     struct lane_record lanes[CHANNEL_LANES + CHANNEL_GUESTS];
 } Session;
@@ -209,6 +211,9 @@ extern PyType_Spec buffer_spec, pointer_spec;
 /* The library's address of a live buffer. */
 uint64_t buffer_address(const Buffer *buffer);
 
+struct loan;
+struct packing;
+
 /* ---- plan.c ---- */
 
 enum kind {
@@ -294,6 +299,16 @@ extern PyType_Spec function_spec;
 /* Wait for what was posted, serving callbacks meanwhile. The GIL is held on entry and on
  * return. False with an exception: the call did not return. */
 bool await_call(Session *session, PyObject *function, struct call *call, struct pending *pending);
+/* Whether it can be called with so many values. False with an exception. */
+bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
+struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans);
+bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
+/* The two halves of a call to a worker, on the lane of `call`. call_finish is false with
+ * an exception: the call did not return, or a callback raised it. The results are then
+ * in `frame`. */
+struct pending call_post(Function *function, const struct call *call, struct ferry_frame *frame);
+bool call_finish(Function *function, struct call *call, struct pending *pending,
+                 struct ferry_frame *frame);
 /* Raise what a callback of this call raised. False: nothing was. */
 bool raise_from(struct call *call);
 
@@ -312,6 +327,15 @@ uint64_t callback_address(PyObject *callback);
 void callback_forget(Session *session);
 int callback_visit(Session *session, visitproc visit, void *arg);
 PyObject *session_listen(Session *session, PyObject *args);
+
+/* ---- pending.c ---- */
+
+extern PyTypeObject *pending_type;
+extern PyType_Spec pending_spec;
+
+PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count);
+PyObject *session_wait_any(Session *session, PyObject *args);
+PyObject *session_ring(Session *session, PyObject *unused);
 
 /* ---- pack.c, pointer.c, unpack.c ---- */
 
@@ -367,6 +391,11 @@ enum hook {
     HOOK_ARENA,    /* (session, size): raise */
     HOOKS,
 };
+
+/* Methods that are written in Python. */
+enum delegate { DELEGATE_MAP, DELEGATE_BATCH, DELEGATES };
+
+PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject *kwargs);
 
 /* Call a hook, which raises. The format is Py_BuildValue's, in parentheses. */
 void raise_by(enum hook hook, const char *format, ...);

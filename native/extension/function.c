@@ -161,36 +161,48 @@ static bool take_lane(Function *function, struct call *call)
     return call->record != NULL;
 }
 
-/* False with an exception: the call did not return, or a callback raised it. The results
- * are then in `frame`. */
-static bool call_there(Function *function, struct ferry_frame *frame)
+struct pending call_post(Function *function, const struct call *call, struct ferry_frame *frame)
 {
     Session *session = function->session;
-    struct call call = {.outer = current_call, .session = session};
-    const struct ferry_frame *lane;
-    struct pending pending;
+    const char *lane = (const char *)session_frame(session, call->record, call->depth);
+
+    write_addresses(function->plan, frame,
+                    session->base + (uint64_t)(lane - (char *)session->channel));
+    return post_call(session, call->record, call->depth, frame, function->plan->frame_end);
+}
+
+bool call_finish(Function *function, struct call *call, struct pending *pending,
+                 struct ferry_frame *frame)
+{
+    Session *session = function->session;
+    const struct ferry_frame *lane = session_frame(session, call->record, call->depth);
     bool returned;
 
-    if (!take_lane(function, &call))
-        return false;
-    lane = session_frame(session, call.record, call.depth);
-    write_addresses(function->plan, frame,
-                    session->base + (uint64_t)((const char *)lane - (char *)session->channel));
-    current_call = &call;
-    pending = post_call(session, call.record, call.depth, frame, function->plan->frame_end);
-    returned = await_call(session, (PyObject *)function, &call, &pending);
-    current_call = call.outer;
+    current_call = call;
+    returned = await_call(session, (PyObject *)function, call, pending);
+    current_call = call->outer;
     if (returned) {
         if (!function->service)
             session_keep_errors(session, lane->error_number, lane->last_error);
         take_result(&function->plan->result, frame, (const char *)lane);
     }
-    if (call.depth == 0)
-        session_release(session, call.record);
-    return !raise_from(&call) && returned;
+    if (call->depth == 0)
+        session_release(session, call->record);
+    return !raise_from(call) && returned;
 }
 
-static bool begins_well(Function *function, Py_ssize_t given, PyObject *names)
+static bool call_there(Function *function, struct ferry_frame *frame)
+{
+    struct call call = {.outer = current_call, .session = function->session};
+    struct pending pending;
+
+    if (!take_lane(function, &call))
+        return false;
+    pending = call_post(function, &call, frame);
+    return call_finish(function, &call, &pending, frame);
+}
+
+bool function_ready(Function *function, Py_ssize_t given, PyObject *names)
 {
     if (given != Py_SIZE(function->plan) || names) {
         raise_by(HOOK_COUNT_OF, "(OnO)", (PyObject *)function, given, names ? names : Py_None);
@@ -203,7 +215,7 @@ static bool begins_well(Function *function, Py_ssize_t given, PyObject *names)
     return true;
 }
 
-static bool pack_all(struct packing *packing, Function *function, PyObject *const *values)
+bool pack_all(struct packing *packing, Function *function, PyObject *const *values)
 {
     const Plan *plan = function->plan;
     struct ferry_frame *frame = packing->frame;
@@ -218,7 +230,7 @@ static bool pack_all(struct packing *packing, Function *function, PyObject *cons
     return true;
 }
 
-static struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans)
+struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans)
 {
     return (struct packing){.owner = (PyObject *)function,
                             .session = function->session,
@@ -235,7 +247,7 @@ static PyObject *call_numbers(PyObject *self, PyObject *const *values, size_t fl
     struct ferry_frame frame;
     struct packing packing = packing_of(function, &frame, NULL);
 
-    if (!begins_well(function, PyVectorcall_NARGS(flags), names) ||
+    if (!function_ready(function, PyVectorcall_NARGS(flags), names) ||
         !pack_all(&packing, function, values) || !call_here(function, &frame))
         return NULL;
     return unpack(function->session, function->plan, &function->plan->result, &frame);
@@ -252,7 +264,7 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
     PyObject *result = NULL;
     bool called;
 
-    if (!begins_well(function, PyVectorcall_NARGS(flags), names))
+    if (!function_ready(function, PyVectorcall_NARGS(flags), names))
         return NULL;
     if (session->channel)
         /* what is not written below goes across too, and must not be our stack */
@@ -329,6 +341,60 @@ static PyObject *function_repr(Function *function)
     return PyUnicode_FromFormat("<libferry.Function %S>", function->plan->signature);
 }
 
+/* fill(frame, place, values): write what map() has the same for every row. */
+static PyObject *function_fill(Function *function, PyObject *args)
+{
+    const Plan *plan = function->plan;
+    unsigned long long place;
+    struct packing packing;
+    struct ferry_frame frame;
+    PyObject *values;
+    Py_buffer into;
+
+    if (!PyArg_ParseTuple(args, "w*KO!", &into, &place, &PyTuple_Type, &values))
+        return NULL;
+    memset(&frame, 0, sizeof frame);
+    packing = packing_of(function, &frame, NULL);
+    frame.vector_count = plan->vector_count;
+    frame.x87_results = plan->x87_results;
+    frame.stack_bytes = plan->stack_bytes;
+    frame.function = function->address;
+    write_addresses(plan, &frame, place);
+    for (Py_ssize_t i = 0; i < Py_SIZE(plan) && i < PyTuple_GET_SIZE(values); i++) {
+        PyObject *value = PyTuple_GET_ITEM(values, i);
+
+        if (value != Py_NotImplemented && !pack(&packing, &plan->arguments[i], i, value)) {
+            PyBuffer_Release(&into);
+            return NULL;
+        }
+    }
+    memcpy(into.buf, &frame, into.len < FRAME_SIZE ? (size_t)into.len : FRAME_SIZE);
+    PyBuffer_Release(&into);
+    Py_RETURN_NONE;
+}
+
+static PyObject *function_map(PyObject *function, PyObject *args, PyObject *kwargs)
+{
+    return delegate(DELEGATE_MAP, function, args, kwargs);
+}
+
+static PyObject *function_batch(PyObject *function, PyObject *args, PyObject *kwargs)
+{
+    return delegate(DELEGATE_BATCH, function, args, kwargs);
+}
+
+static PyMethodDef methods[] = {
+    {"map", (PyCFunction)(void (*)(void))function_map, METH_VARARGS | METH_KEYWORDS,
+     "map(*columns, out=None, progress=None): call it for each row of numpy arrays."},
+    {"batch", (PyCFunction)(void (*)(void))function_batch, METH_VARARGS | METH_KEYWORDS,
+     "batch(rows): call it for each tuple of arguments; the results, in a list."},
+    {"post", (PyCFunction)(void (*)(void))function_post, METH_FASTCALL,
+     "post(*values): begin a call to a worker; wait() of what it gives ends it."},
+    {"fill", (PyCFunction)function_fill, METH_VARARGS,
+     "fill(frame, place, values): a frame of it; values that are NotImplemented are left."},
+    {0},
+};
+
 static PyMemberDef members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Function, vectorcall), READONLY, NULL},
     {"__name__", T_OBJECT_EX, offsetof(Function, name), READONLY, NULL},
@@ -352,6 +418,7 @@ static PyType_Slot slots[] = {
     {Py_tp_repr, function_repr},
     {Py_tp_members, members},
     {Py_tp_getset, properties},
+    {Py_tp_methods, methods},
     {0},
 };
 

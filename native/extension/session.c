@@ -415,6 +415,27 @@ static PyObject *session_get_free(Session *session, void *unused)
     return PyLong_FromUnsignedLongLong(total);
 }
 
+static PyObject *session_get_bell(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(atomic_load(&session->bell));
+}
+
+static PyObject *session_get_base(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(session->base);
+}
+
+static PyObject *session_get_channel(Session *session, void *unused)
+{
+    (void)unused;
+    if (!session->channel)
+        Py_RETURN_NONE;
+    return Py_BuildValue("KK", (unsigned long long)(uintptr_t)session->channel,
+                         (unsigned long long)session->size);
+}
+
 static PyMethodDef methods[] = {
     {"attach", (PyCFunction)session_attach, METH_VARARGS,
      "attach(pid, socket, timeout_ns): take over the worker, and its socket, and wait\n"
@@ -427,6 +448,9 @@ static PyMethodDef methods[] = {
     {"listen", (PyCFunction)session_listen, METH_VARARGS,
      "listen(guest, taken): serve the callbacks of one of the library's own threads for a\n"
      "while. taken() is called when there is the first. False: the worker is gone."},
+    {"wait_any", (PyCFunction)session_wait_any, METH_VARARGS,
+     "wait_any(pendings, rung): sleep until one of them is ready, or bell is not rung."},
+    {"ring", (PyCFunction)session_ring, METH_NOARGS, "Wake who sleeps in wait_any."},
     {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
     {0},
 };
@@ -436,6 +460,9 @@ static PyGetSetDef properties[] = {
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
+    {"bell", (getter)session_get_bell, NULL, "How often ring() was called.", NULL},
+    {"base", (getter)session_get_base, NULL, "The library's address of the channel.", NULL},
+    {"channel", (getter)session_get_channel, NULL, "Ours: (address, size), or None.", NULL},
     {"arena_free", (getter)session_get_free, NULL, "Bytes of the arena nobody uses.", NULL},
     {0},
 };

@@ -321,18 +321,15 @@ class Library:
                 f"it is not an address of {8 * pointer.size} bits",
                 hint="give an int, such as lib.symbol(name), or a Pointer",
             )
-        return self._ferry_make_pointer(pointer.name, number % (1 << (8 * pointer.size)))
+        return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
 
     def _ferry_type(self, ctype: str) -> CType:
         return parse_type(ctype, self.abi, tuple(self._ferry_types.items()))
 
-    def _ferry_make_pointer(self, ctype: str, address: int) -> Pointer:
-        pointer = Pointer(self._ferry_session, ctype, address)
-        pointer.library = self
+    def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
+        pointer = Pointer(self._ferry_session, ctype.name, address)
+        pointer.library, pointer.ctype = self, ctype
         return pointer
-
-    def _ferry_pointer(self, ctype: str, address: int) -> Pointer | None:
-        return self._ferry_make_pointer(ctype, address) if address else None
 
     def _ferry_read(self, address: int, size: int) -> bytes:
         if not 0 <= size < LARGEST_SIZE:
@@ -354,9 +351,6 @@ class Library:
             if self._ferry_encoding is None
             else data.decode(self._ferry_encoding, "surrogateescape")
         )
-
-    def _ferry_string_or_none(self, ctype: str, address: int) -> str | bytes | None:
-        return self._ferry_string(address, ctype) if address else None
 
     # ---- state ----
 
