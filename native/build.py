@@ -51,7 +51,7 @@ class Worker:
 
     def sources(self) -> list[Path]:
         """What it is compiled from."""
-        parts = ["main", "lane", "services", self.platform]
+        parts = ["main", "lane", "callback", "services", self.platform]
         files = [NATIVE / "entry.c", NATIVE / "map.c", *(NATIVE / "worker" / f"{part}.c" for part in parts)]
         if self.platform == "posix":
             files += [NATIVE / "worker" / "posix_services.c", NATIVE / "placement.c"]

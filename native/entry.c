@@ -106,7 +106,7 @@ void entry_scatter(const struct ferry_callback *plan, const struct ferry_frame *
     head->stack_bytes = plan->pop_bytes;
 }
 
-/* Until both sides have their own. */
+/* Until the extension has its own. */
 __attribute__((weak)) void ferry_enter(uint32_t number, struct ferry_frame *head)
 {
     (void)number, (void)head;
