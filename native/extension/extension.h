@@ -86,6 +86,7 @@ struct lane_record {
 typedef struct {
     PyObject_HEAD
     PyObject *weakrefs;
+    PyObject *services; /* Python's affair: what functions of this session can ask of it */
     bool closed;
     bool ended; /* we have killed the worker; the watcher may not know yet */
     unsigned generation; /* of this process; a fork starts a new one */

@@ -252,11 +252,13 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static int session_traverse(Session *session, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(session));
+    Py_VISIT(session->services);
     return callback_visit(session, visit, arg);
 }
 
 static int session_clear(Session *session)
 {
+    Py_CLEAR(session->services);
     callback_forget(session);
     return 0;
 }
@@ -266,7 +268,7 @@ static void session_dealloc(Session *session)
     PyTypeObject *type = Py_TYPE(session);
 
     PyObject_GC_UnTrack(session);
-    callback_forget(session);
+    session_clear(session);
     if (session->watch)
         watch_end(session->watch); /* the worker quits; whoever has a weakref reaps it */
     if (session->weakrefs)
@@ -468,6 +470,7 @@ static PyGetSetDef properties[] = {
 };
 
 static PyMemberDef members[] = {
+    {"services_of", T_OBJECT, offsetof(Session, services), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Session, weakrefs), READONLY, NULL},
     {0},
 };

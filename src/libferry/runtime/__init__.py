@@ -14,7 +14,10 @@ from libferry.runtime.memory import Buffer, Out, Pointer
 __all__ = ["Buffer", "Library", "Out", "Pointer", "load"]
 
 _core.set_hooks(
+    argument=explain.argument,
+    count=explain.count,
+    ended=explain.ended,
+    arena=explain.arena,
     map=bulk.map_rows,
     batch=bulk.batch,
-    argument=explain.argument, count=explain.count, ended=explain.ended, arena=explain.arena
 )

@@ -20,7 +20,7 @@ size_t length(uintptr_t string, uint32_t unit, size_t limit);
 void copy(void *to, uintptr_t from, size_t size);
 int errno_of(const char *library);
 uintptr_t callback(uint32_t number, uintptr_t description);
-void map(void *description);
+void map(const void *description);
 """
 
 # the same service the other way round
@@ -75,7 +75,8 @@ class Services:
         self._copy = made["copy"]
         self._errno_of = made["errno_of"]
         self._callback = made["callback"]
-        self._map = made["map"]
+        self.map = made["map"]  # of a struct ferry_map (native/map.h)
+        session.services_of = self
         store = declare(STORE, abi_name).functions["store"]
         self._store = _core.Function(
             session, self._copy.address, "store", compile_plan(store, _Plain()), False, True
@@ -126,10 +127,6 @@ class Services:
         """Let a thunk lead to a callback, or (0) to none; the thunk's address."""
         address: int = self._callback(number, description)
         return address
-
-    def map(self, description: memoryview) -> None:
-        """Call a function for each row of columns (native/map.h)."""
-        self._map(description)
 
     def errno_of(self, runtime: str) -> bool:
         """Report ``errno`` from this C runtime (Windows has several)."""
