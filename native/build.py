@@ -53,7 +53,8 @@ class Worker:
     def sources(self) -> list[Path]:
         """What it is compiled from."""
         parts = ["main", "lane", "callback", "services", *PLATFORMS[self.platform]]
-        files = [NATIVE / "entry.c", *(NATIVE / "worker" / f"{part}.c" for part in parts)]
+        files = [NATIVE / "worker" / f"{part}.c" for part in parts]
+        files += [NATIVE / "entry.c", NATIVE / "map.c"]
         if self.platform == "linux":
             files.append(NATIVE / "placement.c")
         return [*files, *arch_sources(self.arch)]
@@ -89,7 +90,7 @@ WORKERS = (
     Worker("x86_64-windows", "x86_64-windows-gnu", "windows", "x86_64_windows", ".exe"),
     Worker("i386-windows", "x86-windows-gnu", "windows", "i386", ".exe"),
     Worker("aarch64-windows", "aarch64-windows-gnu", "windows", "aarch64", ".exe"),
-    Worker("aarch64-apple", "aarch64-macos", "macos", "aarch64"),
+    Worker("aarch64-apple", "aarch64-macos.11.0", "macos", "aarch64"),
 )
 
 # What of arch/ is linked into the extension, by the host's own CPU.
@@ -145,6 +146,7 @@ def extension_parts() -> tuple[str, list[Path], list[str | Path]]:
         NATIVE / "worker" / "posix_services.c",
         NATIVE / "placement.c",
         NATIVE / "entry.c",
+        NATIVE / "map.c",
         *arch_sources(HOST_ARCH[machine]),
     ]
     options: list[str | Path] = ["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
