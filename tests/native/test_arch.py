@@ -102,7 +102,8 @@ def compile_program(name: str, target: Target, output: Path, *options: str) -> N
     flags = ["-std=gnu11", "-O2", "-fno-sanitize=all", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
     if target.windows:
         found = importlib.util.find_spec("ziglang")
-        assert found and found.origin
+        assert found is not None
+        assert found.origin is not None
         include = Path(found.origin).parent / "lib/libc/include/any-windows-any"
         flags += ["-nostdlib", "-isystem", str(include), "-lkernel32", "-fno-builtin"]
         flags += ["-Wl,-e,start", "-Wl,--subsystem,console", "-g0"]
