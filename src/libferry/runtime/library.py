@@ -16,11 +16,9 @@ from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
-    FerryError,
-    LoadError,
     SymbolNotFound,
 )
-from libferry.runtime import wine
+from libferry.runtime.aio import Aio
 from libferry.runtime.binding import compile_plan
 from libferry.runtime.callbacks import Callback, Callbacks
 from libferry.runtime.hooks import LibraryHooks
@@ -45,6 +43,7 @@ class Library:
         isolation: ``in-process`` or ``worker``.
         through: what runs its worker, or ``this process``.
         pid: its worker's process id, or this process's.
+        aio: its functions, to be awaited: ``await lib.aio.f(1, 2)``.
     """
 
     def __init__(
@@ -53,6 +52,8 @@ class Library:
         abi: str,
         session: _core.Session,
         worker: Worker | None,
+        services: Services,
+        handle: int,
         encoding: str | None,
     ) -> None:
         self.binary = binary
@@ -63,59 +64,13 @@ class Library:
         self._ferry_session = session
         self._ferry_worker = worker
         self._ferry_encoding = encoding
-        self._ferry_services = Services(session, abi)
+        self._ferry_services = services
         self._ferry_hooks = LibraryHooks(self, encoding)
         self._ferry_callbacks = Callbacks(self)
-        self._ferry_handle = 0
+        self._ferry_handle = handle
+        self.aio = Aio(self)
         self._ferry_signatures: dict[str, Signature] = {}
         self._ferry_types: dict[str, CType] = {}
-
-    # ---- opening ----
-
-    def _ferry_open(self) -> None:
-        path = self.binary.path.absolute()
-        windows = self._ferry_worker is not None and self._ferry_worker.runner.windows
-        target = str(path)
-        if windows:
-            target = path.name if wine.is_system(path) else wine.windows_path(path)
-        try:
-            self._ferry_handle, message = self._ferry_services.open(target)
-        except FerryError:
-            self.close()
-            raise
-        if not self._ferry_handle:
-            self.close()
-            raise self._ferry_refused(message, windows)
-        if windows:
-            self._ferry_choose_errno()
-
-    def _ferry_refused(self, message: str, windows: bool) -> LoadError:
-        hint = (
-            "install what is missing, or set LD_LIBRARY_PATH to its folder; for a library of "
-            "another system give sysroot="
-        )
-        if "undefined symbol" in message:
-            hint = (
-                "it was linked without the library that has this symbol: link it again, or "
-                "load one that names all it needs (libferry inspect shows what it names)"
-            )
-        if windows:
-            missing = wine.missing_imports(self.binary)
-            if missing:
-                message += f"; missing: {', '.join(missing)}"
-            hint = "put the DLLs that it needs into its folder; libferry inspect lists them"
-        return LoadError(f"open {self.binary.path.name} ({self.abi})", message, hint=hint)
-
-    def _ferry_choose_errno(self) -> None:
-        """Windows has an errno per C runtime; report that of the one this DLL uses."""
-        needed = [name.lower() for name in (self.binary.path.name, *self.binary.needed)]
-        for name in needed:
-            if name.startswith(("msvcr", "crtdll", "ucrtbase")) and self._ferry_services.errno_of(
-                name
-            ):
-                return
-        if any(name.startswith("api-ms-win-crt") for name in needed):
-            self._ferry_services.errno_of("ucrtbase.dll")
 
     # ---- functions ----
 
