@@ -51,23 +51,28 @@ class Worker:
 
     def sources(self) -> list[Path]:
         """What it is compiled from."""
-        parts = ["main", "lane", "services", self.platform]
-        files = [NATIVE / "worker" / f"{part}.c" for part in parts]
+        parts = ["main", "lane", "callback", "services", self.platform]
+        files = [NATIVE / "entry.c", NATIVE / "map.c", *(NATIVE / "worker" / f"{part}.c" for part in parts)]
         if self.platform == "posix":
             files += [NATIVE / "worker" / "posix_services.c", NATIVE / "placement.c"]
-        return [*files, NATIVE / "arch" / f"{self.trampoline}.S"]
+        return [*files, *arch_sources(self.trampoline)]
+
+
+def arch_sources(cpu: str) -> list[Path]:
+    """The two ways between C and a frame."""
+    return [NATIVE / "arch" / f"{cpu}.S", NATIVE / "arch" / f"{cpu}_entry.S"]
 
 
 WORKERS = (
     Worker("x86_64-sysv", f"x86_64-linux-gnu.{GLIBC}", "posix", "x86_64_sysv"),
     Worker("i386-sysv", f"x86-linux-gnu.{GLIBC}", "posix", "i386"),
-    Worker("aarch64-aapcs64", f"aarch64-linux-gnu.{GLIBC}", "posix", "aarch64_aapcs64"),
+    Worker("aarch64-aapcs64", f"aarch64-linux-gnu.{GLIBC}", "posix", "aarch64"),
     Worker("x86_64-windows", "x86_64-windows-gnu", "windows", "x86_64_windows", ".exe"),
     Worker("i386-windows", "x86-windows-gnu", "windows", "i386", ".exe"),
 )
 
 # The trampoline that is linked into the extension, by the host's own CPU.
-HOST_TRAMPOLINES = {"x86_64": "x86_64_sysv", "aarch64": "aarch64_aapcs64"}
+HOST_TRAMPOLINES = {"x86_64": "x86_64_sysv", "aarch64": "aarch64"}
 
 
 def zig_home() -> Path:
@@ -117,7 +122,9 @@ def extension_parts() -> tuple[str, list[Path], list[str | Path]]:
         NATIVE / "worker" / "services.c",
         NATIVE / "worker" / "posix_services.c",
         NATIVE / "placement.c",
-        NATIVE / "arch" / f"{HOST_TRAMPOLINES[machine]}.S",
+        NATIVE / "entry.c",
+        NATIVE / "map.c",
+        *arch_sources(HOST_TRAMPOLINES[machine]),
     ]
     options: list[str | Path] = ["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
     return machine, sources, [*options, "-isystem", sysconfig.get_path("include")]

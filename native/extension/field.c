@@ -193,7 +193,7 @@ static bool plain_bits(const Field *field, PyObject *value, uint64_t *bits)
     return false;
 }
 
-static int store(const Field *field, PyObject *target, Py_ssize_t more, PyObject *value)
+static int store_number(const Field *field, PyObject *target, Py_ssize_t more, PyObject *value)
 {
     uint64_t bits;
     char *cell;
@@ -237,7 +237,7 @@ static int field_set(PyObject *self, PyObject *object, PyObject *value)
         PyErr_SetString(PyExc_TypeError, "a C field cannot be deleted");
         return -1;
     }
-    return store((Field *)self, object, 0, value);
+    return store_number((Field *)self, object, 0, value);
 }
 
 static PyObject *field_load(Field *field, PyObject *const *args, Py_ssize_t count)
@@ -267,7 +267,7 @@ static PyObject *field_store(Field *field, PyObject *const *args, Py_ssize_t cou
     more = PyLong_AsSsize_t(args[1]);
     if (more == -1 && PyErr_Occurred())
         return NULL;
-    if (store(field, args[0], more, args[2]) != 0)
+    if (store_number(field, args[0], more, args[2]) != 0)
         return NULL;
     Py_RETURN_NONE;
 }

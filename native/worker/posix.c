@@ -115,6 +115,11 @@ void platform_quit(int code)
     exit(code);
 }
 
+void platform_end(int code)
+{
+    _exit(code);
+}
+
 /* ---- forks ----
  *
  * A library that forks inside a call may return from it twice. The child has this one
@@ -122,6 +127,7 @@ void platform_quit(int code)
  * to, and ends when it would reply. The arena stays, for a child that is about to
  * execute a program whose name lies there. */
 static bool forked;
+static _Thread_local struct lane *current;
 
 static void after_fork_in_child(void)
 {
@@ -140,6 +146,28 @@ void platform_call(struct ferry_frame *frame)
     if (forked)
         _exit(0);
     frame->error_number = *error_number;
+}
+
+void platform_save_errors(struct errors *errors)
+{
+    errors->error_number = errno;
+}
+
+void platform_restore_errors(const struct errors *errors)
+{
+    errno = errors->error_number;
+}
+
+struct lane *platform_lane(void)
+{
+    if (forked)
+        _exit(0);
+    return current;
+}
+
+void platform_set_lane(struct lane *lane)
+{
+    current = lane;
 }
 
 /* ---- faults ---- */

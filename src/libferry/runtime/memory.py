@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from libferry import _core
 from libferry.abi import CType
+from libferry.abi import Pointer as PointerType
 from libferry.runtime.values.codec import decode, encode
 from libferry.runtime.values.leading import deref, elements, store
 
@@ -50,6 +51,7 @@ class Pointer(_core.Pointer):
     """
 
     library: Library
+    ctype: PointerType
 
     def read(self, size: int) -> bytes:
         """Copy ``size`` bytes from there.
@@ -111,18 +113,13 @@ class Out(Buffer):
     @property
     def value(self) -> object:
         """What is stored there now: a number, a record, a ``Pointer``, or None for NULL."""
-        return decode(self.library.abi, self.pointee, bytes(self), library=self.library)
+        return decode(self.library, self.pointee, bytes(self))
 
     @value.setter
     def value(self, value: object) -> None:
         kept: list[object] = []
         memoryview(self)[:] = encode(
-            self.library.abi,
-            self.pointee,
-            value,
-            library=self.library,
-            kept=kept,
-            tried=f"set an out {self.pointee.name}",
+            self.library, self.pointee, value, kept=kept, tried=f"set an out {self.pointee.name}"
         )
         self.kept = kept
 

@@ -7,8 +7,9 @@ objects that view memory in place. ``leading`` is what a pointer leads to, and
 
 from libferry.runtime.values.arrays import Array
 from libferry.runtime.values.base import Codec, Context, Home, Misfit
-from libferry.runtime.values.codec import codec_of, decode, encode, record_class
+from libferry.runtime.values.codec import array_for, codec_of, decode, encode, record_class
 from libferry.runtime.values.leading import deref
+from libferry.runtime.values.numbering import dtype
 from libferry.runtime.values.records import Struct
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "Home",
     "Misfit",
     "Struct",
+    "array_for",
     "codec_of",
     "decode",
     "deref",
+    "dtype",
     "encode",
     "record_class",
 ]

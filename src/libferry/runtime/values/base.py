@@ -10,9 +10,9 @@ value that fits pays nothing for messages.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from libferry import _core
 from libferry.abi import CType, spell
@@ -21,6 +21,13 @@ from libferry.errors import ArgumentTypeError, ArgumentValueError, FerryError
 
 if TYPE_CHECKING:
     from libferry.runtime.memory import Buffer, Pointer
+
+
+class Hooks(Protocol):
+    """What only the library can make a pointer of."""
+
+    def address(self, ctype: PointerType, value: object, /) -> object:
+        """A callback for a callable, or NotImplemented."""
 
 
 class Home(Protocol):
@@ -48,9 +55,10 @@ class Home(Protocol):
 
     def _ferry_type(self, ctype: str, /) -> CType: ...
 
-    def _ferry_pointer(self, ctype: str, address: int, /) -> Pointer | None: ...
+    @property
+    def _ferry_hooks(self) -> Hooks: ...
 
-    def _ferry_callback(self, ctype: PointerType, function: Callable[..., Any], /) -> Any: ...
+    def _ferry_make_pointer(self, ctype: PointerType, address: int, /) -> Pointer: ...
 
     def _ferry_read(self, address: int, size: int, /) -> bytes: ...
 

@@ -8,22 +8,26 @@ everybody gets the same. Nobody else keeps them.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
+from libferry import _core
+from libferry.abi import Array as ArrayType
 from libferry.abi import (
-    Array,
     Boolean,
     Complex,
     CType,
     Integer,
+    Opaque,
     Pointer,
     Real,
     Record,
     Vector,
     spell,
 )
-from libferry.errors import DeclarationError
-from libferry.runtime.values.arrays import ArrayCodec, Elements
+from libferry.errors import ArgumentTypeError, DeclarationError
+from libferry.runtime.values import keeping
+from libferry.runtime.values.arrays import Array, ArrayCodec, Elements
 from libferry.runtime.values.base import Codec, Context, Home, Misfit
 from libferry.runtime.values.pointers import PointerCodec
 from libferry.runtime.values.records import RecordCodec, Struct
@@ -67,7 +71,7 @@ def _make(abi: str, ctype: CType) -> Codec:
             return VectorCodec(ctype)
         case Pointer():
             return PointerCodec(ctype)
-        case Array(of=of):
+        case ArrayType(of=of):
             return ArrayCodec(ctype, codec_of(abi, of), elements_of(abi, of))
         case Record():
             return RecordCodec(abi, ctype, lambda part: codec_of(abi, part))
@@ -87,29 +91,30 @@ def elements_of(abi: str, ctype: CType) -> Elements:
         return elements
 
 
-def record_class(abi: str, record: Record) -> type[Struct]:
-    """The class of a record's objects on the ABI of that name; always the same one."""
-    codec = codec_of(abi, record)
-    assert isinstance(codec, RecordCodec)
-    return codec.cls
+def record_class(home: Home | str, ctype: CType) -> type[Struct] | None:
+    """The class of a record's objects, always the same one; None for other types.
+
+    ``home`` is a library, or the name of an ABI.
+    """
+    codec = codec_of(_abi(home), ctype) if isinstance(ctype, Record) else None
+    return codec.cls if isinstance(codec, RecordCodec) else None
 
 
 def encode(
-    abi: str,
+    home: Home | str,
     ctype: CType,
     value: object,
     *,
-    library: Home | None = None,
     kept: list[object] | None = None,
     tried: str | None = None,
 ) -> bytes:
     """A Python value as bytes, exactly ``size_of(ctype)``.
 
     Args:
-        abi: name of the ABI.
+        home: the library whose type it is, and whose addresses may be in it; or just
+            the name of an ABI.
         ctype: the C type there.
         value: what the type's codec accepts.
-        library: whose addresses may be in it.
         kept: gets what must live as long as the bytes are used.
         tried: begins the message of an error; the path within the value is appended.
 
@@ -117,19 +122,66 @@ def encode(
         ArgumentTypeError: that type of value does not go there.
         ArgumentValueError: the type is right and the value is not.
     """
-    context = Context(library)
+    tried = tried or f"make {spell(ctype)}"
+    context = Context(_library(home))
     try:
-        data = codec_of(abi, ctype).encode(value, context)
+        data = codec_of(_abi(home), ctype).encode(value, context)
     except Misfit as misfit:
-        raise misfit.error(tried or f"make {spell(ctype)}") from None
+        raise misfit.error(tried) from None
     if kept is not None:
         kept += context.kept
+    elif context.made:
+        raise ArgumentTypeError(
+            tried,
+            "nothing would keep the string alive that a pointer in it leads to",
+            hint="put the string into memory of its own: lib.new('char[20]', ...)",
+        )
     return data
 
 
-def decode(abi: str, ctype: CType, data: bytes, *, library: Home | None = None) -> object:
+def decode(home: Home | str, ctype: CType, data: bytes) -> object:
     """The Python value of bytes; a record or an array is a copy of them.
 
-    ``library`` is whose addresses are in it.
+    ``home`` is the library whose addresses are in it, or the name of an ABI.
     """
-    return codec_of(abi, ctype).decode(bytes(data), library)
+    return codec_of(_abi(home), ctype).decode(bytes(data), _library(home))
+
+
+def array_for(library: Home, pointer: Pointer, value: Sequence[object]) -> Array:
+    """An array of what ``pointer`` leads to, in this process's memory.
+
+    It keeps what its own pointers lead to.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an element does not go there.
+        DeclarationError: the size of the elements is not known.
+    """
+    element = resolve(library, pointer.to)
+    elements = elements_of(library.abi, element)
+    codec = ArrayCodec(ArrayType(element, len(value)), elements.codec, elements)
+    context = Context(library)
+    try:
+        data = codec.encode(value, context)
+    except Misfit as misfit:
+        raise misfit.error(f"make {spell(codec.ctype)}") from None
+    made: Array = _core.own(codec.cls, data, library, len(value))
+    if codec.pointers:
+        keeping.keep(made, 0, len(data), context.kept)
+    return made
+
+
+def resolve(library: Home, ctype: CType) -> CType:
+    """The record that is known by name only, if the library's header defines it."""
+    if isinstance(ctype, Opaque):
+        return library._ferry_types.get(ctype.name, ctype)
+    if isinstance(ctype, ArrayType):
+        return ArrayType(resolve(library, ctype.of), ctype.length)
+    return ctype
+
+
+def _abi(home: Home | str) -> str:
+    return home if isinstance(home, str) else home.abi
+
+
+def _library(home: Home | str) -> Home | None:
+    return None if isinstance(home, str) else home

@@ -11,22 +11,12 @@ from typing import TYPE_CHECKING
 from libferry import _core
 from libferry.abi import Array as ArrayType
 from libferry.abi import CType, FunctionType, Opaque, Void, spell
-from libferry.abi import Pointer as PointerType
 from libferry.errors import ArgumentTypeError
-from libferry.runtime.values.base import Codec, Context, Home, Misfit
-from libferry.runtime.values.codec import codec_of
+from libferry.runtime.values.base import Codec, Context, Misfit
+from libferry.runtime.values.codec import codec_of, resolve
 
 if TYPE_CHECKING:
     from libferry.runtime.memory import Pointer
-
-
-def resolve(library: Home, ctype: CType) -> CType:
-    """The record that is known by name only, if the library's header defines it."""
-    if isinstance(ctype, Opaque):
-        return library._ferry_types.get(ctype.name, ctype)
-    if isinstance(ctype, ArrayType):
-        return ArrayType(resolve(library, ctype.of), ctype.length)
-    return ctype
 
 
 def pointee(pointer: Pointer) -> CType:
@@ -35,8 +25,7 @@ def pointee(pointer: Pointer) -> CType:
     Raises:
         ArgumentTypeError: nothing that has a size.
     """
-    ctype = pointer.library._ferry_type(pointer.type)
-    to = resolve(pointer.library, ctype.to) if isinstance(ctype, PointerType) else ctype
+    to = resolve(pointer.library, pointer.ctype.to)
     if isinstance(to, Void | Opaque | FunctionType):
         hints = {
             Void: "pointer.cast('int *') says what is there; read(size) gives bytes",
@@ -61,7 +50,7 @@ def deref(pointer: Pointer, ctype: CType | None = None, index: int = 0) -> objec
     library = pointer.library
     to = pointee(pointer) if ctype is None else resolve(library, ctype)
     codec = codec_of(library.abi, to)
-    address = place(library, pointer, codec, index)
+    address = place(pointer, codec, index)
     view: type[_core.Aggregate] | None = getattr(codec, "cls", None)
     if view is not None and library.isolation == "in-process":
         length = getattr(codec, "length", 0) or 0
@@ -90,7 +79,7 @@ def store(pointer: Pointer, value: object, index: int = 0) -> None:
             "nothing would keep the string or the callback alive there",
             hint="make it by lib.new or lib.callback, keep that, and store its address",
         )
-    library._ferry_write(place(library, pointer, codec, index), data)
+    library._ferry_write(place(pointer, codec, index), data)
 
 
 def elements(pointer: Pointer, part: slice) -> object:
@@ -111,13 +100,10 @@ def elements(pointer: Pointer, part: slice) -> object:
 
 def _from(pointer: Pointer, start: int, stop: int) -> object:
     codec = codec_of(pointer.library.abi, pointee(pointer))
-    moved = pointer.library._ferry_pointer(
-        pointer.type, place(pointer.library, pointer, codec, start)
-    )
-    assert moved is not None
+    moved = pointer.library._ferry_make_pointer(pointer.ctype, place(pointer, codec, start))
     return elements(moved, slice(0, stop - start))
 
 
-def place(library: Home, pointer: Pointer, codec: Codec, index: int) -> int:
+def place(pointer: Pointer, codec: Codec, index: int) -> int:
     """The address of the index-th value."""
     return pointer.address + index * codec.size

@@ -13,8 +13,7 @@ from libferry.runtime.memory import Out
 from libferry.runtime.values import keeping
 from libferry.runtime.values.arrays import ArrayCodec
 from libferry.runtime.values.base import Context, Home, Misfit
-from libferry.runtime.values.codec import codec_of
-from libferry.runtime.values.leading import resolve
+from libferry.runtime.values.codec import codec_of, resolve
 from libferry.runtime.values.records import RecordCodec, initial
 
 

@@ -41,7 +41,7 @@ class PointerCodec(Codec):
         address = int.from_bytes(data, "little")
         if not address:
             return None
-        return address if library is None else library._ferry_pointer(self.pointer.name, address)
+        return address if library is None else library._ferry_make_pointer(self.pointer, address)
 
     def convert(self, source: Codec, data: bytes) -> bytes:
         """NULL; every other address belongs to the library that it is from."""
@@ -79,12 +79,14 @@ class PointerCodec(Codec):
                 context.kept.append(buffer)
                 context.made = True
                 return buffer.address
+            case _core.Callback():
+                self._check(value.type, value.session, library, value)
+                address = value.address
+                if not address:
+                    raise wrong_value("the callback was released", "make a new one")
             case _ if self.function and callable(value):
-                made = library._ferry_callback(self.pointer, value)
-                context.kept.append(made)
-                context.made = True
-                callback: int = made.address
-                return callback
+                made = library._ferry_hooks.address(self.pointer, value)
+                return self._address(made, context)
             case _:
                 raise wrong_type(f"{kind(value)} cannot be a {self.name}", _HINT)
         context.kept.append(value)
