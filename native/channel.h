@@ -126,14 +126,13 @@ struct ferry_callback {
  * exception has such a number. */
 #define CHANNEL_FAULT_EXIT 250
 #define CHANNEL_FAULT_RELEASED 0x1001u /* a callback was called after its release */
-#define CHANNEL_FAULT_DEPTH 0x1002u    /* calls and callbacks were nested too deeply */
-#define CHANNEL_FAULT_ORDER 0x1003u    /* the host asked for what it may not ask then */
+#define CHANNEL_FAULT_ORDER 0x1002u    /* the host asked for what it may not ask then */
 
 /* What the worker leaves behind when a signal, an exception or one of those ends it. */
 struct ferry_fault {
     _Atomic uint32_t happened;
     uint32_t code; /* signal number, Windows exception code, or a reason */
-    uint64_t address; /* ... the callback's number, the depth, the request word */
+    uint64_t address; /* ... the callback's number, the request word */
     uint64_t program_counter;
 };
 

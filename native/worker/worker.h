@@ -5,7 +5,7 @@
  * symbol and copying memory are ordinary C functions (services.c) whose
  * addresses it publishes, and the host calls them by frame like everything else.
  *
- * posix.c and windows.c implement the platform_ functions below; main.c, lane.c,
+ * posix.c (with linux.c or macos.c) and windows.c implement the platform_ functions below; main.c, lane.c,
  * callback.c and services.c are common and use no C library function. (The Windows worker
  * is linked without one: a DLL brings its own, and which one is the DLL's affair.)
  */

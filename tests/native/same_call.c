@@ -87,6 +87,8 @@ static int aligned(int a, int b, int c, int d, int e, int f, int g, int h, int i
     (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h;
 #if defined(_WIN32) && defined(__i386__)
     return i - 9;
+#elif defined(__arm__) /* what clang gives there is the saved frame pointer's address */
+    return (int)(((uintptr_t)__builtin_dwarf_cfa() + 8) % 16) + i - 9;
 #else
     return (int)((uintptr_t)__builtin_dwarf_cfa() % 16) + i - 9;
 #endif

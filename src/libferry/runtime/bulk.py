@@ -95,7 +95,7 @@ def _dtype(ctype: CType) -> np.dtype[Any]:
     match ctype:
         case Boolean():
             return numpy.dtype("?")  # type: ignore[no-any-return]
-        case Integer(size=1 | 2 | 4 | 8, signed=signed, size=size):
+        case Integer(size=size, signed=signed) if size <= 8:
             return numpy.dtype(f"<{'i' if signed else 'u'}{size}")  # type: ignore[no-any-return]
         case Real(form="binary32" | "binary64", size=size):
             return numpy.dtype(f"<f{size}")  # type: ignore[no-any-return]
