@@ -12,6 +12,9 @@
  *   watcher.c    the thread that learns at once when a worker dies
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
+ *   record.c     structures, unions and arrays (record.h)
+ *   record_class.c   the class of their classes
+ *   field.c      a number in one of those
  *   module.c     the module
  *
  * Nothing here explains an error. What went wrong is handed, as a short code, to
