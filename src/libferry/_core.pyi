@@ -57,6 +57,7 @@ class Plan:
         result: object,
         addresses: tuple[tuple[int, int, int], ...],
         encoding: str | None,
+        library: object,
         vector_count: int,
         x87_results: int,
         stack_bytes: int,

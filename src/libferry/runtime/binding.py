@@ -92,6 +92,10 @@ class Hooks(Protocol):
 
     encoding: str | None
 
+    @property
+    def library(self) -> object:
+        """Whose addresses the values hold, or None."""
+
     def pointer(self, ctype: Pointer, address: int) -> object:
         """What Python gets for an address that is not NULL."""
 
@@ -99,7 +103,10 @@ class Hooks(Protocol):
         """The same for the address of a string."""
 
     def address(self, ctype: Pointer, value: object) -> object:
-        """What to pass for a value that C takes for no pointer, or NotImplemented."""
+        """What to pass for a value that C takes for no pointer, or NotImplemented.
+
+        A record or an array is given back if it is what the pointer leads to.
+        """
 
     def encode(self, ctype: CType, value: object) -> bytes:
         """The bytes of a value."""
@@ -158,6 +165,7 @@ def _make(
         result,
         tuple((reference.cell, reference.at, reference.width) for reference in references),
         hooks.encoding,
+        hooks.library,
         plan.vector_count,
         plan.x87_results,
         plan.stack_bytes,

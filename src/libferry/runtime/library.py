@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from libferry import _core
 from libferry.abi import ABIS, CType, FunctionType
@@ -24,6 +24,7 @@ from libferry.runtime.callbacks import Callback, Callbacks
 from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
 from libferry.runtime.services import Services
+from libferry.runtime.values import making
 from libferry.runtime.variadic import TypedValue, VariadicFunction
 from libferry.runtime.worker import Worker
 
@@ -221,6 +222,19 @@ class Library:
 
     # ---- memory ----
 
+    def new(self, ctype: str, /, *args: object, **fields: object) -> Any:
+        """A value of a C type, in memory that both sides see; what is not given is zero.
+
+        ``lib.new("struct point", x=1, y=2)`` has the fields as attributes;
+        ``lib.new("struct point[3]")`` is an array, ``lib.new("int", 5)`` an ``Out``.
+
+        Raises:
+            DeclarationError: the type is not known, or has no size.
+            ArgumentTypeError, ArgumentValueError: a value does not go there.
+            ArenaFull: the shared memory has no room.
+        """
+        return making.new(self, ctype, *args, **fields)
+
     def buffer(self, size: int) -> Buffer:
         """Memory of ``size`` bytes, zeroed, that both sides see without copying.
 
@@ -294,6 +308,9 @@ class Library:
                 hint="give the number of bytes that are there",
             )
         return self._ferry_services.read(address, size)
+
+    def _ferry_write(self, address: int, data: bytes) -> None:
+        self._ferry_services.write(address, data)
 
     def _ferry_string(self, address: int, ctype: str) -> str | bytes:
         wide = ctype == "wchar_t *"
