@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from libferry import _core
-from libferry.abi import Boolean, CType, Integer, Move, Opaque, Pointer, Real, Void
+from libferry.abi import Boolean, CType, Integer, Move, Pointer, Real
 from libferry.contract import Signature
 
 # (kind, size, width, offset, character, readonly, text, element, element_size, type)
@@ -105,9 +105,7 @@ def _element(to: CType) -> tuple[str, int]:
             return ("i" if signed else "u"), size
         case Real(size=size):
             return "f", size
-        case Integer() | Boolean() | Void() | Opaque() | Pointer():
-            return "", 1
-    raise AssertionError(to)
+    return "", 1
 
 
 def _result(signature: Signature) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 from libferry import _core
@@ -114,7 +114,7 @@ class Library:
 
     # ---- functions ----
 
-    def _ferry_declare(self, declared: tuple[dict[str, Signature], dict[str, CType]]) -> None:
+    def _ferry_declare(self, declared: tuple[Mapping[str, Signature], Mapping[str, CType]]) -> None:
         signatures, types = declared
         self._ferry_signatures.update(signatures)
         self._ferry_types.update(types)
@@ -148,10 +148,10 @@ class Library:
         return function
 
     def _ferry_bind(self, signature: Signature, *, keep_gil: bool = False) -> _core.Function:
-        spellings: Sequence[str] = (signature.name,)
-        if signature.stdcall and (formats := ABIS[self.abi].stdcall):
+        spellings: Sequence[str] = (signature.symbol,)
+        if signature.convention == "stdcall" and (formats := ABIS[self.abi].stdcall):
             size = signature.plan.argument_bytes
-            spellings = [form.format(name=signature.name, bytes=size) for form in formats]
+            spellings = [form.format(name=signature.symbol, bytes=size) for form in formats]
         return bind(
             self._ferry_session,
             signature,

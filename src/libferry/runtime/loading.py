@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -156,7 +157,7 @@ def _nanoseconds(timeout: float | None) -> int:
 
 def _declarations(
     header: str | os.PathLike[str] | None, abi_name: str
-) -> tuple[dict[str, Signature], dict[str, CType]]:
+) -> tuple[Mapping[str, Signature], Mapping[str, CType]]:
     if header is None:
         return {}, {}
     text = os.fspath(header)
