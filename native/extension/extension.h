@@ -12,6 +12,9 @@
  *   watcher.c    the thread that learns at once when a worker dies
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
+ *   record.c     structures, unions and arrays (record.h)
+ *   record_class.c   the class of their classes
+ *   field.c      a number in one of those
  *   module.c     the module
  *
  * Nothing here explains an error. What went wrong is handed, as a short code, to
@@ -253,7 +256,8 @@ struct slot {
     uint16_t value_size;
     struct move *moves;
     PyObject *type;      /* pointers: the type's name, interned */
-    PyTypeObject *class; /* KIND_BYTES: a record's own class, or NULL */
+    PyTypeObject *class; /* KIND_BYTES: a record's own class; a pointer: the last one that
+                          * was found to be what it leads to; or NULL */
     PyObject *encode;    /* value -> bytes (KIND_BYTES) or address; or None */
     PyObject *decode;    /* bytes (KIND_BYTES) or address -> value; or None */
 };
@@ -268,6 +272,7 @@ typedef struct {
     PyObject_VAR_HEAD
     PyObject *signature; /* what it was made of; Python's affair */
     PyObject *encoding;  /* of strings; None: bytes */
+    PyObject *library;   /* whose addresses records hold, or None */
     uint16_t stack_bytes;
     uint8_t vector_count, x87_results;
     uint16_t frame_end; /* where in the frame the arguments end */

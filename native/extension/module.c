@@ -1,5 +1,6 @@
-/* The module libferry._core: seven types, the hooks, and the names of the kinds. */
+/* The module libferry._core: its types, the hooks, and the names of the kinds. */
 #include "extension.h"
+#include "record.h"
 
 static PyObject *hooks[HOOKS], *delegates[DELEGATES];
 
@@ -68,6 +69,16 @@ static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
     return *type && PyModule_AddType(module, *type) == 0;
 }
 
+static bool add_class(PyObject *module)
+{
+    PyObject *bases = PyTuple_Pack(1, (PyObject *)&PyType_Type);
+
+    if (bases)
+        aggregate_class = (PyTypeObject *)PyType_FromSpecWithBases(&aggregate_class_spec, bases);
+    Py_XDECREF(bases);
+    return aggregate_class && PyModule_AddType(module, aggregate_class) == 0;
+}
+
 static int execute(PyObject *module)
 {
     if (session_type) { /* the types and the hooks are the process's */
@@ -80,7 +91,10 @@ static int execute(PyObject *module)
         !add_type(module, &callback_spec, &callback_type) ||
         !add_type(module, &pending_spec, &pending_type) ||
         !add_type(module, &buffer_spec, &buffer_type) ||
-        !add_type(module, &pointer_spec, &pointer_type))
+        !add_type(module, &pointer_spec, &pointer_type) ||
+        !add_type(module, &aggregate_spec, &aggregate_type) ||
+        !add_class(module) || !add_type(module, &field_spec, &field_type) ||
+        PyModule_AddFunctions(module, record_functions) != 0)
         return -1;
     return PyModule_AddIntMacro(module, KIND_VOID) || PyModule_AddIntMacro(module, KIND_SIGNED) ||
                    PyModule_AddIntMacro(module, KIND_UNSIGNED) ||

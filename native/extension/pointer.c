@@ -3,6 +3,7 @@
  * In this process the address is that of the Python object's own memory. A worker cannot
  * see that, so what is not in the arena already is copied there for the call. */
 #include "extension.h"
+#include "record.h"
 
 static bool same_type(PyObject *given, PyObject *wanted)
 {
@@ -220,6 +221,50 @@ static bool pack_converted(struct packing *packing, const struct slot *slot, Py_
     return packed;
 }
 
+/* A record or an array: its address, if it is what the pointer leads to, which Python
+ * knows and we remember. */
+static bool is_pointee(struct packing *packing, struct slot *slot, Py_ssize_t index,
+                       PyObject *value)
+{
+    PyObject *accepted;
+
+    if (Py_TYPE(value) == slot->class)
+        return true;
+    accepted = PyObject_CallOneArg(slot->encode, value);
+    if (!accepted)
+        return false;
+    Py_DECREF(accepted);
+    if (accepted != value)
+        return refuse(packing, index, value, "other type");
+    Py_XSETREF(slot->class, (PyTypeObject *)Py_NewRef(Py_TYPE(value)));
+    return true;
+}
+
+static bool pack_aggregate(struct packing *packing, const struct slot *slot, Py_ssize_t index,
+                           PyObject *value)
+{
+    struct loan *loan;
+    uint64_t address;
+    Py_ssize_t size;
+
+    /* the plan is not shared between threads without the GIL */
+    if (!is_pointee(packing, (struct slot *)slot, index, value) || !struct_data(value, &size))
+        return false;
+    if (!struct_address(value, packing->session, &address)) {
+        if (!packing->loans)
+            return refuse(packing, index, value, "not kept");
+        loan = &packing->loans[packing->lent++];
+        *loan = (struct loan){.start = ARENA_NONE};
+        return pack_buffer(packing, slot, index, value, loan);
+    }
+    if (packing->loans) {
+        loan = &packing->loans[packing->lent++];
+        *loan = (struct loan){.start = ARENA_NONE, .kept = Py_NewRef(value)};
+    }
+    store(packing->frame, slot, address);
+    return true;
+}
+
 static bool pack_address(struct packing *packing, const struct slot *slot, Py_ssize_t index,
                          PyObject *value, const Session *owner, PyObject *type, uint64_t address)
 {
@@ -262,6 +307,8 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     if (PyObject_TypeCheck(value, callback_type))
         return pack_address(packing, slot, index, value, callback_session(value),
                             callback_pointer_type(value), callback_address(value));
+    if (struct_check(value))
+        return pack_aggregate(packing, slot, index, value);
     if (!packing->loans)
         return pack_kept(packing, slot, index, value);
 

@@ -1,5 +1,6 @@
 """The compiled half; native/extension has its story."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 KIND_VOID: Final[int]
@@ -56,6 +57,7 @@ class Plan:
         result: object,
         addresses: tuple[tuple[int, int, int], ...],
         encoding: str | None,
+        library: object,
         vector_count: int,
         x87_results: int,
         stack_bytes: int,
@@ -140,3 +142,62 @@ def set_hooks(
     map: object,
     batch: object,
 ) -> None: ...
+
+class AggregateType(type):
+    ctype: Final[Any]
+    abi: Final[str]
+    codec: Final[Any]
+    size: Final[int]
+    pointers: Final[bool]
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        /,
+        *,
+        ctype: object,
+        abi: str,
+        codec: object,
+        size: int,
+        array: bool,
+        pointers: bool,
+        shape: tuple[int, ...] | None,
+        format: bytes,
+        itemsize: int,
+    ) -> Any: ...
+
+class Aggregate(metaclass=AggregateType):
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Field:
+    def __init__(
+        self,
+        kind: int,
+        size: int,
+        offset: int,
+        convert: Callable[[object], object],
+        bits: int = 0,
+        bit: int = 0,
+    ) -> None: ...
+    def __get__(self, value: Aggregate | None, owner: object = None, /) -> Any: ...
+    def __set__(self, value: Aggregate, number: object, /) -> None: ...
+    def load(self, array: Aggregate, offset: int, /) -> Any: ...
+    def store(self, array: Aggregate, offset: int, value: object, /) -> None: ...
+
+def own(
+    cls: type[Aggregate], data: bytes | bytearray | memoryview, library: object, length: int = 0, /
+) -> Any: ...
+def view(
+    cls: type[Aggregate], memory: object, offset: int, library: object, length: int = 0, /
+) -> Any: ...
+def view_address(
+    cls: type[Aggregate], address: int, session: Session, library: object, length: int = 0, /
+) -> Any: ...
+def read_bytes(value: Aggregate, offset: int, size: int, /) -> bytes: ...
+def write_bytes(value: Aggregate, offset: int, data: bytes, /) -> None: ...
+def length_of(value: Aggregate, /) -> int: ...
+def size_of(value: Aggregate, /) -> int: ...
+def library_of(value: Aggregate, /) -> Any: ...
+def address_of(value: Aggregate, session: Session, /) -> int | None: ...
+def kept_of(value: Aggregate, /) -> tuple[dict[tuple[int, int], object], int]: ...

@@ -1,0 +1,498 @@
+"""Structures and unions: their codec, and their class.
+
+The class of a record has an attribute for every field, which reads and writes memory
+where it lies: numbers in C (``_core.Field``), everything else through its codec
+(``Member``). C may call a field anything, so what the class offers itself (``copy``,
+``as_dict``, ``address``) gives way to a field of that name, and ``p["name"]`` always
+is the field.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self, TypeVar
+
+from libferry import _core
+from libferry.abi import CType, Integer, Record
+from libferry.abi import Field as CField
+from libferry.errors import ArgumentTypeError, SymbolNotFound
+from libferry.runtime.showing import kind
+from libferry.runtime.values import keeping
+from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type, wrong_value
+from libferry.runtime.values.scalars import BooleanCodec, IntegerCodec, NumberCodec
+
+DEEPEST = 3  # records in records that repr shows
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One named field, those of anonymous members included.
+
+    Attributes:
+        offset: from the start of the outermost record.
+        choice: the anonymous unions (and the record itself, if it is one) around it:
+            of what lies in different members of one, only one can be given.
+        first: whether each of those members is the first of its union, so that an
+            initialiser without names would reach it.
+    """
+
+    name: str
+    codec: Codec
+    offset: int
+    bits: int | None
+    bit: int
+    choice: tuple[tuple[int, int], ...]
+    first: bool
+
+
+class RecordCodec(Codec):
+    """A record by name, in order, or from another one; ``cls`` is its class."""
+
+    def __init__(self, abi: str, record: Record, child: Callable[[CType], Codec]) -> None:
+        super().__init__(record, record.size)
+        self.abi = abi
+        self.record = record
+        self.slots: dict[str, Slot] = {}
+        self._unions = 0
+        self._collect(record, 0, (), True, child)
+        self.pointers = any(slot.codec.pointers for slot in self.slots.values())
+        self.descriptors = {name: self._descriptor(slot) for name, slot in self.slots.items()}
+        attributes: dict[str, object] = {
+            name: descriptor
+            for name, descriptor in self.descriptors.items()
+            if not (name.startswith("__") and name.endswith("__"))  # Python's own
+        }
+        self.cls: type[Struct] = _core.AggregateType(
+            record.name,
+            (Struct,),
+            {"__slots__": (), "__module__": "libferry", **attributes},
+            ctype=record,
+            abi=abi,
+            codec=self,
+            size=record.size,
+            array=False,
+            pointers=self.pointers,
+            shape=None,
+            format=b"B",
+            itemsize=1,
+        )
+
+    def _collect(
+        self,
+        record: Record,
+        base: int,
+        choice: tuple[tuple[int, int], ...],
+        first: bool,
+        child: Callable[[CType], Codec],
+    ) -> None:
+        union = record.kind == "union"
+        self._unions += union
+        number = self._unions
+        for index, field in enumerate(record.fields):
+            inner = (*choice, (number, index)) if union else choice
+            reached = first and not (union and index)
+            if not field.name and isinstance(field.type, Record):
+                self._collect(field.type, base + field.offset, inner, reached, child)
+                continue
+            self.slots[field.name] = Slot(
+                field.name,
+                _field_codec(field, child),
+                base + field.offset,
+                field.bits,
+                field.bit,
+                inner,
+                reached,
+            )
+
+    def _descriptor(self, slot: Slot) -> Any:
+        codec = slot.codec
+        if isinstance(codec, NumberCodec) and codec.place is not None:
+            where = f"set {self.record.name}.{slot.name}"
+
+            def convert(value: object) -> object:
+                try:
+                    return codec.number(value)
+                except Misfit as misfit:
+                    raise misfit.error(where) from None
+
+            return _core.Field(
+                codec.place, codec.size, slot.offset, convert, slot.bits or 0, slot.bit
+            )
+        return Member(self.record.name, slot)
+
+    # ---- bytes ----
+
+    def encode(self, value: object, context: Context) -> bytes:
+        """Its bytes; fields that are not given are zero, and so is padding."""
+        match value:
+            case _core.Aggregate():
+                return self._from_aggregate(value, context)
+            case Mapping():
+                given = dict(value)
+            case str() | bytes() | bytearray():
+                raise self._not_one(value)
+            case Sequence():
+                given = self._in_order(value)
+            case _:
+                names = getattr(getattr(value, "dtype", None), "names", None)
+                if not names:
+                    raise self._not_one(value)
+                given = {name: value[name] for name in names}  # type: ignore[index]
+        return self._assemble(given, context)
+
+    def decode(self, data: bytes, library: Home | None) -> Struct:
+        """A record of its own, with a copy of the bytes."""
+        made: Struct = _core.own(self.cls, data, library)
+        return made
+
+    def _not_one(self, value: object) -> Misfit:
+        return wrong_type(
+            f"{kind(value)} is not a {self.name}",
+            f"give a dict, a tuple or a {self.name}; its fields: {', '.join(self.slots)}",
+        )
+
+    def _in_order(self, values: Sequence[object]) -> dict[str, object]:
+        reached = [slot.name for slot in self.slots.values() if slot.first]
+        if len(values) > len(reached):
+            raise wrong_type(
+                f"{len(values)} values are too many for a {self.name}",
+                f"it takes {len(reached)}: {', '.join(reached)}",
+            )
+        return dict(zip(reached, values, strict=False))
+
+    def _assemble(self, given: Mapping[str, object], context: Context) -> bytes:
+        data = bytearray(self.size)
+        chosen: dict[int, tuple[int, str]] = {}
+        for name, value in given.items():
+            slot = self.slots.get(name)
+            if slot is None:
+                raise wrong_type(f"it has no field {name!r}", self.near(name))
+            for union, index in slot.choice:
+                other = chosen.setdefault(union, (index, name))
+                if other[0] != index:
+                    raise wrong_type(
+                        f"{other[1]} and {name} share their memory in a union", "give one of them"
+                    )
+            try:
+                self._put(slot, value, data, context)
+            except Misfit as misfit:
+                raise misfit.inside(f".{name}") from None
+        return bytes(data)
+
+    def _put(self, slot: Slot, value: object, data: bytearray, context: Context) -> None:
+        if slot.bits is None:
+            encoded = slot.codec.encode(value, context)
+            if len(encoded) != slot.codec.size:
+                self._check_flexible(slot, context)
+            data[slot.offset : slot.offset + len(encoded)] = encoded
+            return
+        insert(slot, value, data)
+
+    def _check_flexible(self, slot: Slot, context: Context) -> None:
+        if not context.flexible or slot.offset + slot.codec.size < max(
+            other.offset + other.codec.size for other in self.slots.values()
+        ):
+            raise wrong_type(
+                "a flexible array has no room here", "make the record by lib.new, or type(p)(...)"
+            )
+
+    def _from_aggregate(self, value: _core.Aggregate, context: Context) -> bytes:
+        theirs = type(value).codec
+        data = _core.read_bytes(value, 0, type(value).size)
+        if theirs is self and (not self.pointers or _core.library_of(value) is context.library):
+            if self.pointers:
+                context.kept.append(value)
+            return data
+        if isinstance(theirs, RecordCodec) and theirs.record.name == self.record.name:
+            return self.convert(theirs, data)
+        raise self._not_one(value)
+
+    # ---- the same record of another library ----
+
+    def _key(self) -> tuple[object, ...]:
+        slots = ((s.name, s.codec.key, s.offset, s.bits, s.bit) for s in self.slots.values())
+        return ("record", self.size, *slots)
+
+    def _convert(self, source: Codec, data: bytes) -> bytes:
+        """Field by field; what has no place here must be zero there."""
+        if not isinstance(source, RecordCodec):
+            raise self.differs(source)
+        result = bytearray(self.size)
+        unions: dict[int, list[str]] = {}
+        for name, theirs in source.slots.items():
+            if theirs.choice:
+                unions.setdefault(theirs.choice[0][0], []).append(name)
+                continue
+            try:
+                self._convert_field(name, theirs, data, result)
+            except Misfit as misfit:
+                raise misfit.inside(f".{name}") from None
+        for names in unions.values():
+            self._convert_union(names, source, data, result)
+        return bytes(result)
+
+    def _convert_field(self, name: str, theirs: Slot, data: bytes, result: bytearray) -> None:
+        mine = self.slots.get(name)
+        if theirs.bits is not None:
+            value = extract(theirs, data)
+            if mine is None and value == 0:
+                return
+            if mine is not None and isinstance(mine.codec, IntegerCodec):
+                self._put(mine, value, result, Context())
+                return
+        else:
+            part = data[theirs.offset : theirs.offset + theirs.codec.size]
+            if mine is None and not any(part):
+                return
+            if mine is not None and mine.bits is None:
+                converted = mine.codec.convert(theirs.codec, part)
+                result[mine.offset : mine.offset + len(converted)] = converted
+                return
+        raise wrong_value(
+            f"{self.name} has no such field on {self.abi}", "only zero can be left out"
+        )
+
+    def _convert_union(
+        self, names: list[str], source: RecordCodec, data: bytes, result: bytearray
+    ) -> None:
+        """Which field of a union is in use is not known: its bytes must mean the same."""
+        theirs = [source.slots[name] for name in names]
+        start = min(slot.offset for slot in theirs)
+        end = max(slot.offset + slot.codec.size for slot in theirs)
+        if not any(data[start:end]):
+            return
+        mine = [self.slots[name] for name in names if name in self.slots]
+        base = min((slot.offset for slot in mine), default=0)
+        if [_relative(slot, base) for slot in mine] != [_relative(slot, start) for slot in theirs]:
+            raise wrong_value(
+                f"{' and '.join(names)} share their memory in a union, and are not the same "
+                f"bytes on {source.abi} and on {self.abi}",
+                "set one of them in a new record",
+            )
+        result[base : base + end - start] = data[start:end]
+
+    # ---- names ----
+
+    def spellings(self, value: object) -> tuple[str, ...]:
+        """What a pointer to it may lead to."""
+        return (self.record.name,)
+
+    def near(self, name: str) -> str:
+        """A hint for a name that is no field."""
+        near = difflib.get_close_matches(name, self.slots, 3, 0.6)
+        if near:
+            return f"near matches: {', '.join(near)}"
+        return f"its fields: {', '.join(self.slots) or 'none'}"
+
+    def missing(self, name: str) -> NoReturn:
+        """Raise for an attribute that is no field (called from C)."""
+        raise SymbolNotFound(
+            f"use {self.record.name}.{name}", "it has no such field", hint=self.near(name)
+        )
+
+
+def _field_codec(field: CField, child: Callable[[CType], Codec]) -> Codec:
+    if field.bits is not None and isinstance(field.type, Integer):
+        return IntegerCodec(field.type, field.bits)
+    return child(field.type)
+
+
+class Member:
+    """A field that C does not read by itself: as its codec says, or a part of its own."""
+
+    __slots__ = ("_codec", "_offset", "_part", "_slot", "_where")
+
+    def __init__(self, record: str, slot: Slot) -> None:
+        self._codec = slot.codec
+        self._offset = slot.offset
+        self._slot = slot
+        self._part: type[_core.Aggregate] | None = getattr(slot.codec, "cls", None)
+        self._where = f"{record}.{slot.name}"
+
+    def __get__(self, record: _core.Aggregate | None, owner: object = None) -> Any:
+        if record is None:
+            return self
+        codec = self._codec
+        if self._part is not None:
+            length = getattr(codec, "length", 0)
+            if length is None:  # a flexible array goes on to the end of the memory
+                length = codec.count(_core.size_of(record) - self._offset)  # type: ignore[attr-defined]
+            return _core.view(self._part, record, self._offset, None, length)
+        if self._slot.bits is not None:  # wider than 64 bits
+            return extract(self._slot, bytes(record))
+        data = _core.read_bytes(record, self._offset, codec.size)
+        return codec.decode(data, _core.library_of(record))
+
+    def __set__(self, record: _core.Aggregate, value: object) -> None:
+        context = Context(_core.library_of(record))
+        try:
+            if self._slot.bits is not None:
+                whole = bytearray(bytes(record))
+                insert(self._slot, value, whole)
+                _core.write_bytes(record, 0, bytes(whole))
+                return
+            data = self._codec.encode(value, context)
+        except Misfit as misfit:
+            raise misfit.error(f"set {self._where}") from None
+        _core.write_bytes(record, self._offset, data)
+        if self._codec.pointers:
+            keeping.keep(record, self._offset, len(data), context.kept)
+
+    def __delete__(self, record: _core.Aggregate) -> None:
+        raise ArgumentTypeError(
+            f"delete {self._where}", "a C field cannot be deleted", hint="set it to zero or None"
+        )
+
+
+def _relative(slot: Slot, base: int) -> tuple[object, ...]:
+    return slot.name, slot.codec.key, slot.offset - base, slot.bits, slot.bit
+
+
+def extract(slot: Slot, data: bytes) -> int:
+    """A bit-field's value among the record's bytes."""
+    assert slot.bits is not None
+    unit = int.from_bytes(data[slot.offset : slot.offset + unit_size(slot)], "little")
+    number = unit >> slot.bit & (1 << slot.bits) - 1
+    if isinstance(slot.codec, IntegerCodec) and slot.codec.signed and number >> (slot.bits - 1):
+        number -= 1 << slot.bits
+    return number
+
+
+def insert(slot: Slot, value: object, data: bytearray) -> None:
+    """Write a bit-field's value among the record's bytes."""
+    assert slot.bits is not None
+    assert isinstance(slot.codec, IntegerCodec | BooleanCodec)
+    mask = (1 << slot.bits) - 1
+    place = slice(slot.offset, slot.offset + unit_size(slot))
+    unit = int.from_bytes(data[place], "little")
+    unit = unit & ~(mask << slot.bit) | (slot.codec.number(value) & mask) << slot.bit
+    data[place] = unit.to_bytes(unit_size(slot), "little")
+
+
+def unit_size(slot: Slot) -> int:
+    """How many bytes a bit-field touches."""
+    return (slot.bit + (slot.bits or 0) + 7) // 8
+
+
+def initial(args: tuple[object, ...], fields: Mapping[str, object]) -> object:
+    """What a record is made of: names, one value, or several in order."""
+    if not args:
+        return fields
+    if fields:
+        raise wrong_type("it is given by position and by name", "give a dict, or names only")
+    whole = len(args) == 1 and isinstance(args[0], Mapping | Sequence | _core.Aggregate)
+    return args[0] if whole else args
+
+
+S = TypeVar("S", bound=_core.Aggregate)
+
+
+class Struct(_core.Aggregate):
+    """A structure or union; its class is that of its C type.
+
+    ``type(p)(x=1)`` makes one in this process's memory; ``lib.new`` makes one that the
+    library sees. Comparing compares fields, not padding.
+    """
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __new__(cls, /, *args: object, **fields: object) -> Self:
+        """Make one in this process's memory: by position, by name, or of one value."""
+        codec: RecordCodec = cls.codec
+        try:
+            data = codec.encode(initial(args, fields), Context(flexible=True))
+        except Misfit as misfit:
+            raise misfit.error(f"make {codec.record.name}") from None
+        made: Self = _core.own(cls, data, None, len(data))
+        return made
+
+    @property
+    def address(self) -> int:
+        """Where its library sees it.
+
+        Raises:
+            ArgumentTypeError: it does not: this is another process's memory.
+        """
+        library = _core.library_of(self)
+        address = library and _core.address_of(self, library._ferry_session)
+        if address is None:
+            raise ArgumentTypeError(
+                f"take the address of a {type(self).ctype.name}",
+                "it is in this process's memory, and no library sees that",
+                hint="make it by lib.new(...), or pass it itself",
+            )
+        return int(address)
+
+    def as_dict(self) -> dict[str, object]:
+        """Its fields as Python values; records in it as dicts, arrays as lists."""
+        return {name: plain(self[name]) for name in type(self).codec.slots}
+
+    def copy(self) -> Self:
+        """The same value in this process's memory."""
+        return _copy(self)
+
+    def __copy__(self) -> Self:
+        return _copy(self)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return _copy(self)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._ferry_descriptor(name).__get__(self, type(self))
+
+    def __setitem__(self, name: str, value: object) -> None:
+        self._ferry_descriptor(name).__set__(self, value)
+
+    def _ferry_descriptor(self, name: str) -> Any:
+        codec: RecordCodec = type(self).codec
+        if isinstance(name, str) and name in codec.descriptors:
+            return codec.descriptors[name]
+        return codec.missing(str(name))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(Struct.__getitem__(self, name) == other[name] for name in type(self).codec.slots)
+
+    def __repr__(self) -> str:
+        return represent(self, DEEPEST)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *type(self).codec.slots})
+
+
+def _copy(record: S) -> S:
+    library = _core.library_of(record)
+    size = _core.size_of(record)
+    made: S = _core.own(type(record), _core.read_bytes(record, 0, size), library, size)
+    if type(record).pointers:
+        keeping.keep(made, 0, size, [record])
+    return made
+
+
+def plain(value: object) -> object:
+    """A value without memory: records as dicts, arrays as lists or text."""
+    if isinstance(value, Struct):
+        return Struct.as_dict(value)
+    return value.plain() if isinstance(value, _core.Aggregate) else value  # type: ignore[attr-defined]
+
+
+def represent(value: object, depth: int) -> str:
+    """A value as ``repr`` shows it: records by their fields, the rest shortened."""
+    if not isinstance(value, Struct):
+        show = getattr(value, "_ferry_show", None)
+        return repr(value) if show is None else str(show(depth))
+    name = type(value).ctype.name
+    if depth == 0:
+        return f"<{name} ...>"
+    try:
+        fields = "".join(
+            f" {field}={represent(Struct.__getitem__(value, field), depth - 1)}"
+            for field in type(value).codec.slots
+        )
+    except Exception as error:
+        return f"<{name}: {error}>"
+    return f"<{name}{fields}>"
