@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-WORKERS = Path(__file__).parents[2] / "src/libferry/runtime/workers"
+from libferry.runtime.runner import WORKERS
 
 # native/channel.h
 MAGIC, VERSION = 0x59525246, 2
