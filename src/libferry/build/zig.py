@@ -59,15 +59,21 @@ TARGETS = {
     "x86_64-sysv": _Target("x86_64-linux-gnu.2.17", ".so"),
     "i386-sysv": _Target("x86-linux-gnu.2.17", ".so"),
     "aarch64-aapcs64": _Target("aarch64-linux-gnu.2.17", ".so"),
+    "arm-hardfloat": _Target("arm-linux-gnueabihf.2.17", ".so"),
+    # no glibc of these CPUs is as old as that
+    "riscv64-lp64d": _Target("riscv64-linux-gnu.2.27", ".so"),
+    "loongarch64-lp64d": _Target("loongarch64-linux-gnu.2.36", ".so"),
     "x86_64-windows": _Target("x86_64-windows-gnu", ".dll"),
     "i386-windows": _Target("x86-windows-gnu", ".dll"),
+    "aarch64-windows": _Target("aarch64-windows-gnu", ".dll"),
+    "aarch64-apple": _Target("aarch64-macos.11.0", ".dylib"),
 }
 
 TIMEOUT = 300  # seconds; its first run compiles parts of the C library
 
 
 def compile_library(source: str, abi: str, folder: Path, name: str) -> Path:
-    """Compile C11 source to ``folder/name.so`` or ``.dll``.
+    """Compile C11 source to ``folder/name.so``, ``.dll`` or ``.dylib``.
 
     Args:
         source: the text of one C file. For Windows, mark what the library exports
