@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Self, TypeVar
 
 from libferry import _core
-from libferry.abi import CType, Integer, Record
+from libferry.abi import CType, Integer, Pointer, Record
 from libferry.abi import Field as CField
 from libferry.errors import ArgumentTypeError, SymbolNotFound
 from libferry.runtime.showing import kind
@@ -46,6 +46,13 @@ class Slot:
     choice: tuple[tuple[int, int], ...]
     first: bool
 
+    def number(self, convert: Callable[[object], object]) -> _core.Field:
+        """The C half's way to a number here."""
+        assert isinstance(self.codec, NumberCodec)
+        assert self.codec.place is not None
+        place, size = self.codec.place, self.codec.size
+        return _core.Field(place, size, self.offset, convert, self.bits or 0, self.bit)
+
 
 class RecordCodec(Codec):
     """A record by name, in order, or from another one; ``cls`` is its class."""
@@ -59,6 +66,11 @@ class RecordCodec(Codec):
         self._collect(record, 0, (), True, child)
         self.pointers = any(slot.codec.pointers for slot in self.slots.values())
         self.descriptors = {name: self._descriptor(slot) for name, slot in self.slots.items()}
+        self._numbers = {
+            name: slot.number(slot.codec.number)
+            for name, slot in self.slots.items()
+            if isinstance(slot.codec, NumberCodec) and slot.codec.place is not None
+        }
         attributes: dict[str, object] = {
             name: descriptor
             for name, descriptor in self.descriptors.items()
@@ -71,12 +83,15 @@ class RecordCodec(Codec):
             ctype=record,
             abi=abi,
             codec=self,
+            pointer=Pointer(record, 8).name,
             size=record.size,
             array=False,
             pointers=self.pointers,
             shape=None,
             format=b"B",
             itemsize=1,
+            element=None,
+            inner=0,
         )
 
     def _collect(
@@ -107,9 +122,8 @@ class RecordCodec(Codec):
             )
 
     def _descriptor(self, slot: Slot) -> Any:
-        codec = slot.codec
+        codec, where = slot.codec, f"set {self.record.name}.{slot.name}"
         if isinstance(codec, NumberCodec) and codec.place is not None:
-            where = f"set {self.record.name}.{slot.name}"
 
             def convert(value: object) -> object:
                 try:
@@ -117,15 +131,23 @@ class RecordCodec(Codec):
                 except Misfit as misfit:
                     raise misfit.error(where) from None
 
-            return _core.Field(
-                codec.place, codec.size, slot.offset, convert, slot.bits or 0, slot.bit
-            )
-        return Member(self.record.name, slot)
+            return slot.number(convert)
+        part: type[_core.Aggregate] | None = getattr(codec, "cls", None)
+        if part is not None:
+            length = getattr(codec, "length", 0)
+
+            def assign(record: _core.Aggregate, value: object) -> None:
+                store(record, slot, value, where)
+
+            return _core.Part(part, slot.offset, -1 if length is None else length, assign)
+        return Member(slot, where)
 
     # ---- bytes ----
 
     def encode(self, value: object, context: Context) -> bytes:
         """Its bytes; fields that are not given are zero, and so is padding."""
+        if type(value) is dict:
+            return self._assemble(value, context)
         match value:
             case _core.Aggregate():
                 return self._from_aggregate(value, context)
@@ -163,8 +185,9 @@ class RecordCodec(Codec):
         return dict(zip(reached, values, strict=False))
 
     def _assemble(self, given: Mapping[str, object], context: Context) -> bytes:
-        data = bytearray(self.size)
+        whole = _core.own(self.cls, bytes(self.size), context.library)
         chosen: dict[int, tuple[int, str]] = {}
+        tail = 0, b""
         for name, value in given.items():
             slot = self.slots.get(name)
             if slot is None:
@@ -176,24 +199,32 @@ class RecordCodec(Codec):
                         f"{other[1]} and {name} share their memory in a union", "give one of them"
                     )
             try:
-                self._put(slot, value, data, context)
+                number = self._numbers.get(name)
+                if number is not None:
+                    number.__set__(whole, value)
+                elif slot.bits is not None:
+                    self._set_bits(whole, slot, value)
+                else:
+                    data = slot.codec.encode(value, context)
+                    if len(data) == slot.codec.size:
+                        _core.write_bytes(whole, slot.offset, data)
+                    else:
+                        self._check_flexible(slot, context)
+                        tail = slot.offset, data
             except Misfit as misfit:
                 raise misfit.inside(f".{name}") from None
-        return bytes(data)
+        made = _core.read_bytes(whole, 0, self.size)
+        end, data = tail
+        return made if not data else made[:end] + data + made[end + len(data) :]
 
-    def _put(self, slot: Slot, value: object, data: bytearray, context: Context) -> None:
-        if slot.bits is None:
-            encoded = slot.codec.encode(value, context)
-            if len(encoded) != slot.codec.size:
-                self._check_flexible(slot, context)
-            data[slot.offset : slot.offset + len(encoded)] = encoded
-            return
+    def _set_bits(self, whole: _core.Aggregate, slot: Slot, value: object) -> None:
+        data = bytearray(bytes(whole))
         insert(slot, value, data)
+        _core.write_bytes(whole, 0, bytes(data))
 
     def _check_flexible(self, slot: Slot, context: Context) -> None:
-        if not context.flexible or slot.offset + slot.codec.size < max(
-            other.offset + other.codec.size for other in self.slots.values()
-        ):
+        end = max(other.offset + other.codec.size for other in self.slots.values())
+        if not context.flexible or slot.offset + slot.codec.size < end:
             raise wrong_type(
                 "a flexible array has no room here", "make the record by lib.new, or type(p)(...)"
             )
@@ -240,7 +271,7 @@ class RecordCodec(Codec):
             if mine is None and value == 0:
                 return
             if mine is not None and isinstance(mine.codec, IntegerCodec):
-                self._put(mine, value, result, Context())
+                insert(mine, value, result)
                 return
         else:
             part = data[theirs.offset : theirs.offset + theirs.codec.size]
@@ -299,51 +330,50 @@ def _field_codec(field: CField, child: Callable[[CType], Codec]) -> Codec:
     return child(field.type)
 
 
+def store(record: _core.Aggregate, slot: Slot, value: object, tried: str) -> None:
+    """Write a field's value, and keep what its pointers lead to."""
+    context = Context(_core.library_of(record))
+    try:
+        data = slot.codec.encode(value, context)
+    except Misfit as misfit:
+        raise misfit.error(tried) from None
+    _core.write_bytes(record, slot.offset, data)
+    if slot.codec.pointers:
+        keeping.keep(record, slot.offset, len(data), context.kept)
+
+
 class Member:
-    """A field that C does not read by itself: as its codec says, or a part of its own."""
+    """A field that C does not read by itself."""
 
-    __slots__ = ("_codec", "_offset", "_part", "_slot", "_where")
+    __slots__ = ("_slot", "_tried")
 
-    def __init__(self, record: str, slot: Slot) -> None:
-        self._codec = slot.codec
-        self._offset = slot.offset
+    def __init__(self, slot: Slot, tried: str) -> None:
         self._slot = slot
-        self._part: type[_core.Aggregate] | None = getattr(slot.codec, "cls", None)
-        self._where = f"{record}.{slot.name}"
+        self._tried = tried
 
     def __get__(self, record: _core.Aggregate | None, owner: object = None) -> Any:
         if record is None:
             return self
-        codec = self._codec
-        if self._part is not None:
-            length = getattr(codec, "length", 0)
-            if length is None:  # a flexible array goes on to the end of the memory
-                length = codec.count(_core.size_of(record) - self._offset)  # type: ignore[attr-defined]
-            return _core.view(self._part, record, self._offset, None, length)
-        if self._slot.bits is not None:  # wider than 64 bits
-            return extract(self._slot, bytes(record))
-        data = _core.read_bytes(record, self._offset, codec.size)
-        return codec.decode(data, _core.library_of(record))
+        slot = self._slot
+        if slot.bits is not None:  # of an __int128
+            return extract(slot, bytes(record))
+        data = _core.read_bytes(record, slot.offset, slot.codec.size)
+        return slot.codec.decode(data, _core.library_of(record))
 
     def __set__(self, record: _core.Aggregate, value: object) -> None:
-        context = Context(_core.library_of(record))
+        slot = self._slot
+        if slot.bits is None:
+            store(record, slot, value, self._tried)
+            return
+        whole = bytearray(bytes(record))
         try:
-            if self._slot.bits is not None:
-                whole = bytearray(bytes(record))
-                insert(self._slot, value, whole)
-                _core.write_bytes(record, 0, bytes(whole))
-                return
-            data = self._codec.encode(value, context)
+            insert(slot, value, whole)
         except Misfit as misfit:
-            raise misfit.error(f"set {self._where}") from None
-        _core.write_bytes(record, self._offset, data)
-        if self._codec.pointers:
-            keeping.keep(record, self._offset, len(data), context.kept)
+            raise misfit.error(self._tried) from None
+        _core.write_bytes(record, 0, bytes(whole))
 
     def __delete__(self, record: _core.Aggregate) -> None:
-        raise ArgumentTypeError(
-            f"delete {self._where}", "a C field cannot be deleted", hint="set it to zero or None"
-        )
+        raise TypeError("a C field cannot be deleted")
 
 
 def _relative(slot: Slot, base: int) -> tuple[object, ...]:
