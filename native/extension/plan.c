@@ -151,7 +151,7 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!OO!OObbH", names, &signature, &PyTuple_Type,
                                      &arguments, &result, &PyTuple_Type, &addresses, &encoding,
-                                     &vector_count, &x87_results, &stack_bytes))
+                                     &library, &vector_count, &x87_results, &stack_bytes))
         return NULL;
     if (stack_bytes > FRAME_SIZE - FRAME_STACK_I386 || stack_bytes % 16 != 0 || x87_results > 2 ||
         PyTuple_GET_SIZE(arguments) > FRAME_SIZE / 4 ||

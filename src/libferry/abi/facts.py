@@ -136,9 +136,8 @@ class Abi:
 
     Conventions:
         conventions: those that are other than the above.
-        stdcall: how a stdcall function's name may be decorated, as format strings
-            of ``name`` and ``bytes`` (of its arguments); empty where stdcall means
-            nothing.
+        decorations: how a convention may decorate a function's name, as format
+            strings of ``name`` and ``bytes`` (of all its arguments).
     """
 
     name: str
@@ -183,7 +182,7 @@ class Abi:
     hidden_pointer_popped: bool = False
     result_vectors: int = frame.RESULT_VECTOR
     conventions: Mapping[Convention, Rules] = field(default_factory=dict)
-    stdcall: tuple[str, ...] = ()
+    decorations: Mapping[Convention, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def pointer_size(self) -> int:

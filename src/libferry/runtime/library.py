@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Literal, Self
 
 from libferry import _core
 from libferry.abi import ABIS, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
-from libferry.contract import Signature, declare, parse_type
+from libferry.contract import Header, Signature, declare, parse_type
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
     SymbolNotFound,
 )
+from libferry.runtime import functions
 from libferry.runtime.aio import Aio
-from libferry.runtime.binding import compile_plan
 from libferry.runtime.callbacks import Callback, Callbacks
+from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
 from libferry.runtime.services import Services
 from libferry.runtime.values import making
-from libferry.runtime.variadic import TypedValue, VariadicFunction
+from libferry.runtime.variadic import TypedValue
 from libferry.runtime.worker import Worker
 
 LARGEST_SIZE = 1 << 47  # bytes: an address space
@@ -55,6 +58,7 @@ class Library:
         worker: Worker | None,
         services: Services,
         handle: int,
+        header: Header,
         encoding: str | None,
     ) -> None:
         self.binary = binary
@@ -70,32 +74,40 @@ class Library:
         self._ferry_callbacks = Callbacks(self)
         self._ferry_handle = handle
         self.aio = Aio(self)
-        self._ferry_signatures: dict[str, Signature] = {}
-        self._ferry_types: dict[str, CType] = {}
+        # what is declared later comes before what the header says; views of the header
+        self._ferry_functions: MutableMapping[str, Signature] = ChainMap({}, header.functions)  # type: ignore[arg-type]
+        self._ferry_types: MutableMapping[str, CType] = ChainMap({}, header.types)  # type: ignore[arg-type]
+        self._ferry_variables: MutableMapping[str, CType] = ChainMap({}, header.variables)  # type: ignore[arg-type]
+        self._ferry_header = header
 
     # ---- functions ----
 
-    def _ferry_declare(self, declared: tuple[dict[str, Signature], dict[str, CType]]) -> None:
-        signatures, types = declared
-        self._ferry_signatures.update(signatures)
-        self._ferry_types.update(types)
+    def _ferry_read_declaration(self, declaration: str) -> Header:
+        text = declaration if declaration.rstrip().endswith(";") else declaration + ";"
+        known = Header({}, self._ferry_types, self._ferry_header.constants)
+        return declare(text, self.abi, known)
 
     def function(
-        self, declaration: str, *, gil: Literal["release", "keep"] = "release"
-    ) -> _core.Function:
+        self,
+        declaration: str,
+        *,
+        gil: Literal["release", "keep"] = "release",
+        symbol: str | None = None,
+    ) -> Function:
         """Declare one function and give it.
 
         Args:
             declaration: such as ``"int add(int, int)"``; typedefs of the header are known.
             gil: ``"keep"`` for a function that returns at once: in-process, other Python
                 threads then wait for it, and the call is faster.
+            symbol: the name it is exported by, if that is another: with a version, such
+                as ``memcpy@GLIBC_2.2.5``, mangled, or ``#7`` for a DLL's ordinal 7.
 
         Raises:
             DeclarationError: it is not one function's declaration, or cannot be called.
             SymbolNotFound: the library does not export it.
         """
-        text = declaration if declaration.rstrip().endswith(";") else declaration + ";"
-        declared = declare(text, self.abi, tuple(self._ferry_types.items()))
+        declared = self._ferry_read_declaration(declaration)
         if len(declared.functions) != 1:
             raise DeclarationError(
                 "declare a function",
@@ -103,29 +115,12 @@ class Library:
                 hint="give exactly one, such as 'int add(int, int)'",
             )
         (signature,) = declared.functions.values()
-        function = self._ferry_bind(signature, keep_gil=gil == "keep")
-        self._ferry_signatures[signature.name] = signature
+        if symbol is not None:
+            signature = dataclasses.replace(signature, symbol=symbol)
+        function = functions.bind(self, signature, keep_gil=gil == "keep")
+        self._ferry_functions[signature.name] = signature
         self.__dict__.pop(signature.name, None)
         return function
-
-    def _ferry_bind(
-        self, signature: Signature, *, keep_gil: bool = False
-    ) -> _core.Function | VariadicFunction:
-        spellings: Sequence[str] = (signature.name,)
-        if signature.stdcall and (formats := ABIS[self.abi].stdcall):
-            size = signature.plan.argument_bytes
-            spellings = [form.format(name=signature.name, bytes=size) for form in formats]
-        address = self._ferry_find(spellings)
-        if signature.variadic:
-            return VariadicFunction(self, signature, address)
-        return _core.Function(
-            self._ferry_session,
-            address,
-            signature.name,
-            compile_plan(signature, self._ferry_hooks),
-            keep_gil,
-            False,
-        )
 
     def _ferry_find(self, spellings: Sequence[str]) -> int:
         for spelling in spellings:
@@ -150,18 +145,29 @@ class Library:
         """
         return self._ferry_find((name,))
 
-    def __getattr__(self, name: str) -> _core.Function:
-        if name.startswith("__") or "_ferry_signatures" not in self.__dict__:
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_ferry_header" not in self.__dict__:
             raise AttributeError(name)
-        function = self[name]
-        self.__dict__[name] = function  # the next look-up does not come here
-        return function
+        if name in self._ferry_functions:
+            function = self[name]
+            self.__dict__[name] = function  # the next look-up does not come here
+            return function
+        if name in self._ferry_variables:
+            return self._ferry_variable(name).value
+        if name in self._ferry_header.constants:
+            return self._ferry_header.constants[name]
+        return self[name]
 
-    def __getitem__(self, name: str) -> _core.Function:
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_ferry_header" in self.__dict__ and name in self._ferry_variables:
+            self._ferry_variable(name).value = value
+        else:
+            super().__setattr__(name, value)
+
+    def __getitem__(self, name: str) -> Any:
         """The declared function of that name, even if a method has the same name."""
-        signature = self._ferry_signatures.get(name)
-        if signature is not None:
-            return self._ferry_bind(signature)
+        if name in self._ferry_functions:
+            return functions.bind(self, self._ferry_functions[name])
         if name in dir(self):
             raise SymbolNotFound(
                 f"call {name} of {self.binary.path.name}",
@@ -187,7 +193,34 @@ class Library:
         """What the library exports."""
         return sorted({export.name for export in self.binary.exports})
 
-    # ---- callbacks and values ----
+    # ---- variables, callbacks and values ----
+
+    def variable(self, declaration: str) -> Pointer:
+        """Declare an exported variable and give its address; ``value`` reads and writes it.
+
+        ``lib.variable("int counter")`` also makes ``lib.counter`` read and assign it.
+
+        Raises:
+            DeclarationError: it is not the declaration of one variable.
+            SymbolNotFound: the library does not export it.
+        """
+        text = declaration.strip()
+        if not text.startswith("extern"):
+            text = "extern " + text
+        declared = self._ferry_read_declaration(text)
+        if len(declared.variables) != 1:
+            raise DeclarationError(
+                "declare a variable",
+                f"{declaration!r} declares {len(declared.variables)}",
+                hint="give exactly one, such as 'int counter'",
+            )
+        ((name, ctype),) = declared.variables.items()
+        self._ferry_variables[name] = ctype
+        return self._ferry_variable(name)
+
+    def _ferry_variable(self, name: str) -> Pointer:
+        pointer = PointerType(self._ferry_variables[name], ABIS[self.abi].pointer_size)
+        return self._ferry_make_pointer(pointer, self._ferry_find((name,)))
 
     def callback(
         self, ctype: str, function: Callable[..., object], *, error: object = None
@@ -293,7 +326,7 @@ class Library:
         return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
 
     def _ferry_type(self, ctype: str) -> CType:
-        return parse_type(ctype, self.abi, tuple(self._ferry_types.items()))
+        return parse_type(ctype, self.abi, Header({}, self._ferry_types, self._ferry_header.constants))
 
     def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
         pointer = Pointer(self._ferry_session, ctype.name, address)

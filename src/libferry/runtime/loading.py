@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from libferry import _core
-from libferry.abi import CType
 from libferry.binary import read
-from libferry.contract import Signature, declare
+from libferry.contract import Header, declare
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -111,7 +110,7 @@ def load(
             hint="isolation='auto' gives it a worker of its own",
         )
     # read the declarations first: what cannot be declared needs no process
-    signatures = _declarations(header, abi.name)
+    declared = _declarations(header, abi.name)
     timeout_ns = _nanoseconds(timeout)
     if isolation == "worker" or not fits:
         worker = Worker(
@@ -136,9 +135,7 @@ def load(
         if worker:
             worker.close()
         raise
-    library = Library(binary, abi.name, session, worker, services, handle, encoding)
-    library._ferry_declare(signatures)
-    return library
+    return Library(binary, abi.name, session, worker, services, handle, declared, encoding)
 
 
 def _pages(size: int) -> int:
@@ -170,11 +167,9 @@ def _nanoseconds(timeout: float | None) -> int:
     return max(1, int(timeout * 1e9))
 
 
-def _declarations(
-    header: str | os.PathLike[str] | None, abi_name: str
-) -> tuple[dict[str, Signature], dict[str, CType]]:
+def _declarations(header: str | os.PathLike[str] | None, abi_name: str) -> Header:
     if header is None:
-        return {}, {}
+        return Header({}, {})
     text = os.fspath(header)
     if isinstance(header, os.PathLike) or not set(";(\n") & set(text):
         try:
@@ -185,5 +180,4 @@ def _declarations(
                 getattr(error, "strerror", None) or str(error),
                 hint="give a header's path, or C declarations as text",
             ) from None
-    declared = declare(text, abi_name)
-    return declared.functions, declared.types
+    return declare(text, abi_name)
