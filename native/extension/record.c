@@ -197,14 +197,6 @@ char *struct_data(PyObject *value, Py_ssize_t *size)
     return aggregate->data;
 }
 
-bool struct_leads(PyObject *value, PyObject *pointer)
-{
-    PyObject *own = ((AggregateType *)Py_TYPE(value))->pointer;
-
-    return own == pointer || PyUnicode_Compare(own, pointer) == 0 ||
-           PyUnicode_CompareWithASCIIString(pointer, "void *") == 0;
-}
-
 bool struct_address(PyObject *value, const Session *session, uint64_t *address)
 {
     const char *data = ((Aggregate *)value)->data, *channel = session->channel;

@@ -20,7 +20,6 @@ typedef struct {
     PyHeapTypeObject type;
     PyObject *ctype, *abi;
     PyObject *codec;  /* values.codec's, of a value or of one element */
-    PyObject *pointer; /* a str: the pointer type that leads to it, or to an element */
     Py_ssize_t size;  /* of the record, or of one element */
     bool array;
     PyObject *element; /* of an array: a Field, the class of an element, or None */
@@ -71,9 +70,6 @@ static inline bool struct_passes(PyObject *value, PyTypeObject *class, PyObject 
     return Py_TYPE(value) == class && (!((AggregateType *)class)->pointers ||
                                        ((Aggregate *)value)->library == library);
 }
-
-/* Whether a pointer type of that name may lead to it. */
-bool struct_leads(PyObject *value, PyObject *pointer);
 
 /* The address by which the session's library sees those bytes. False (no exception)
  * if it does not: they are this process's, and the library is in another. */

@@ -10,9 +10,9 @@ PyTypeObject *aggregate_class;
 
 static PyObject *class_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"ctype", "abi",    "codec",    "pointer", "size",  "array", "pointers",
+    static char *names[] = {"ctype", "abi",    "codec",  "size",     "array",   "pointers",
                             "shape", "format", "itemsize", "element", "inner", NULL};
-    PyObject *ctype, *abi, *codec, *pointer, *shape, *format, *element, *empty;
+    PyObject *ctype, *abi, *codec, *shape, *format, *element, *empty;
     Py_ssize_t size, itemsize, inner;
     int array, pointers, parsed;
     AggregateType *class;
@@ -24,8 +24,8 @@ static PyObject *class_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
     empty = PyTuple_New(0);
     if (!empty)
         return NULL;
-    parsed = PyArg_ParseTupleAndKeywords(empty, kwargs, "$OOOUnppOSnOn", names, &ctype, &abi,
-                                         &codec, &pointer, &size, &array, &pointers, &shape,
+    parsed = PyArg_ParseTupleAndKeywords(empty, kwargs, "$OOOnppOSnOn", names, &ctype, &abi,
+                                         &codec, &size, &array, &pointers, &shape,
                                          &format, &itemsize, &element, &inner);
     Py_DECREF(empty);
     if (!parsed)
@@ -42,7 +42,6 @@ static PyObject *class_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
     class->ctype = Py_NewRef(ctype);
     class->abi = Py_NewRef(abi);
     class->codec = Py_NewRef(codec);
-    class->pointer = Py_NewRef(pointer);
     class->element = Py_NewRef(element);
     class->inner = inner;
     class->shape = Py_NewRef(shape);
@@ -82,7 +81,6 @@ static void class_dealloc(AggregateType *class)
     Py_CLEAR(class->ctype);
     Py_CLEAR(class->abi);
     Py_CLEAR(class->codec);
-    Py_CLEAR(class->pointer);
     Py_CLEAR(class->element);
     Py_CLEAR(class->shape);
     Py_CLEAR(class->format);

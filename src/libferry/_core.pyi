@@ -159,7 +159,6 @@ class AggregateType(type):
         ctype: object,
         abi: str,
         codec: object,
-        pointer: str,
         size: int,
         array: bool,
         pointers: bool,

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Self
 
 from libferry import _core
 from libferry.abi import Array as ArrayType
-from libferry.abi import Pointer, spell
+from libferry.abi import spell
 from libferry.errors import ArgumentTypeError, SymbolNotFound
 from libferry.runtime.showing import kind
 from libferry.runtime.values import keeping
@@ -53,7 +53,6 @@ class Elements:
             ctype=ArrayType(codec.ctype, None),
             abi=abi,
             codec=self,
-            pointer=Pointer(codec.ctype, 8).name,
             size=codec.size,
             array=True,
             pointers=codec.pointers,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Self, TypeVar
 
 from libferry import _core
-from libferry.abi import CType, Integer, Pointer, Record
+from libferry.abi import CType, Integer, Record
 from libferry.abi import Field as CField
 from libferry.errors import ArgumentTypeError, SymbolNotFound
 from libferry.runtime.showing import kind
@@ -83,7 +83,6 @@ class RecordCodec(Codec):
             ctype=record,
             abi=abi,
             codec=self,
-            pointer=Pointer(record, 8).name,
             size=record.size,
             array=False,
             pointers=self.pointers,
