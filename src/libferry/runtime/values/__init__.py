@@ -17,7 +17,7 @@ from libferry.runtime.values.codec import (
 )
 from libferry.runtime.values.leading import deref
 from libferry.runtime.values.numbering import dtype
-from libferry.runtime.values.records import Struct
+from libferry.runtime.values.structs import Struct
 
 __all__ = [
     "Array",

@@ -20,13 +20,13 @@ from libferry.runtime.showing import kind
 from libferry.runtime.values import keeping
 from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type, wrong_value
 from libferry.runtime.values.pointers import encode_text
-from libferry.runtime.values.records import plain, represent
 from libferry.runtime.values.scalars import (
     BooleanCodec,
     IntegerCodec,
     NumberCodec,
     RealCodec,
 )
+from libferry.runtime.values.structs import plain, represent
 
 SHOWN = 8  # elements that repr shows
 _SIGNED, _UNSIGNED = "bhilqn", "BHILQNc"

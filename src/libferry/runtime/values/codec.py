@@ -31,7 +31,7 @@ from libferry.runtime.values import keeping
 from libferry.runtime.values.arrays import Array, ArrayCodec, Elements
 from libferry.runtime.values.base import Codec, Context, Home, Misfit
 from libferry.runtime.values.pointers import PointerCodec
-from libferry.runtime.values.records import RecordCodec, Struct
+from libferry.runtime.values.records import RecordCodec
 from libferry.runtime.values.scalars import (
     BooleanCodec,
     ComplexCodec,
@@ -39,6 +39,7 @@ from libferry.runtime.values.scalars import (
     RealCodec,
     VectorCodec,
 )
+from libferry.runtime.values.structs import Struct
 
 _lock = threading.RLock()
 _codecs: WeakValueDictionary[tuple[str, CType], Codec] = WeakValueDictionary()

@@ -1,57 +1,25 @@
-"""Structures and unions: their codec, and their class.
+"""The codec of structures and unions.
 
-The class of a record has an attribute for every field, which reads and writes memory
-where it lies: numbers in C (``_core.Field``), everything else through its codec
-(``Member``). C may call a field anything, so what the class offers itself (``copy``,
-``as_dict``, ``address``) gives way to a field of that name, and ``p["name"]`` always
-is the field.
+A record is given by the names of its fields, in their order, or by another record. One
+of another library is converted field by field, since the same declaration is laid out
+differently there.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn
 
 from libferry import _core
 from libferry.abi import CType, Integer, Record
 from libferry.abi import Field as CField
-from libferry.errors import ArgumentTypeError, SymbolNotFound
+from libferry.errors import SymbolNotFound
 from libferry.runtime.showing import kind
-from libferry.runtime.values import keeping
 from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type, wrong_value
+from libferry.runtime.values.fields import Member, Slot, extract, insert, store
 from libferry.runtime.values.scalars import BooleanCodec, IntegerCodec, NumberCodec
-
-DEEPEST = 3  # records in records that repr shows
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One named field, those of anonymous members included.
-
-    Attributes:
-        offset: from the start of the outermost record.
-        choice: the anonymous unions (and the record itself, if it is one) around it:
-            of what lies in different members of one, only one can be given.
-        first: whether each of those members is the first of its union, so that an
-            initialiser without names would reach it.
-    """
-
-    name: str
-    codec: Codec
-    offset: int
-    bits: int | None
-    bit: int
-    choice: tuple[tuple[int, int], ...]
-    first: bool
-
-    def number(self, convert: Callable[[object], object]) -> _core.Field:
-        """The C half's way to a number here."""
-        assert isinstance(self.codec, NumberCodec)
-        assert self.codec.place is not None
-        place, size = self.codec.place, self.codec.size
-        return _core.Field(place, size, self.offset, convert, self.bits or 0, self.bit)
+from libferry.runtime.values.structs import Struct
 
 
 class RecordCodec(Codec):
@@ -269,7 +237,7 @@ class RecordCodec(Codec):
             value = extract(theirs, data)
             if mine is None and value == 0:
                 return
-            if mine is not None and isinstance(mine.codec, IntegerCodec):
+            if mine is not None and isinstance(mine.codec, IntegerCodec | BooleanCodec):
                 insert(mine, value, result)
                 return
         else:
@@ -329,199 +297,5 @@ def _field_codec(field: CField, child: Callable[[CType], Codec]) -> Codec:
     return child(field.type)
 
 
-def store(record: _core.Aggregate, slot: Slot, value: object, tried: str) -> None:
-    """Write a field's value, and keep what its pointers lead to."""
-    context = Context(_core.library_of(record))
-    try:
-        data = slot.codec.encode(value, context)
-    except Misfit as misfit:
-        raise misfit.error(tried) from None
-    _core.write_bytes(record, slot.offset, data)
-    if slot.codec.pointers:
-        keeping.keep(record, slot.offset, len(data), context.kept)
-
-
-class Member:
-    """A field that C does not read by itself."""
-
-    __slots__ = ("_slot", "_tried")
-
-    def __init__(self, slot: Slot, tried: str) -> None:
-        self._slot = slot
-        self._tried = tried
-
-    def __get__(self, record: _core.Aggregate | None, owner: object = None) -> Any:
-        if record is None:
-            return self
-        slot = self._slot
-        if slot.bits is not None:  # of an __int128
-            return extract(slot, bytes(record))
-        data = _core.read_bytes(record, slot.offset, slot.codec.size)
-        return slot.codec.decode(data, _core.library_of(record))
-
-    def __set__(self, record: _core.Aggregate, value: object) -> None:
-        slot = self._slot
-        if slot.bits is None:
-            store(record, slot, value, self._tried)
-            return
-        whole = bytearray(bytes(record))
-        try:
-            insert(slot, value, whole)
-        except Misfit as misfit:
-            raise misfit.error(self._tried) from None
-        _core.write_bytes(record, 0, bytes(whole))
-
-    def __delete__(self, record: _core.Aggregate) -> None:
-        raise TypeError("a C field cannot be deleted")
-
-
 def _relative(slot: Slot, base: int) -> tuple[object, ...]:
     return slot.name, slot.codec.key, slot.offset - base, slot.bits, slot.bit
-
-
-def extract(slot: Slot, data: bytes) -> int:
-    """A bit-field's value among the record's bytes."""
-    assert slot.bits is not None
-    unit = int.from_bytes(data[slot.offset : slot.offset + unit_size(slot)], "little")
-    number = unit >> slot.bit & (1 << slot.bits) - 1
-    if isinstance(slot.codec, IntegerCodec) and slot.codec.signed and number >> (slot.bits - 1):
-        number -= 1 << slot.bits
-    return number
-
-
-def insert(slot: Slot, value: object, data: bytearray) -> None:
-    """Write a bit-field's value among the record's bytes."""
-    assert slot.bits is not None
-    assert isinstance(slot.codec, IntegerCodec | BooleanCodec)
-    mask = (1 << slot.bits) - 1
-    place = slice(slot.offset, slot.offset + unit_size(slot))
-    unit = int.from_bytes(data[place], "little")
-    unit = unit & ~(mask << slot.bit) | (slot.codec.number(value) & mask) << slot.bit
-    data[place] = unit.to_bytes(unit_size(slot), "little")
-
-
-def unit_size(slot: Slot) -> int:
-    """How many bytes a bit-field touches."""
-    return (slot.bit + (slot.bits or 0) + 7) // 8
-
-
-def initial(args: tuple[object, ...], fields: Mapping[str, object]) -> object:
-    """What a record is made of: names, one value, or several in order."""
-    if not args:
-        return fields
-    if fields:
-        raise wrong_type("it is given by position and by name", "give a dict, or names only")
-    whole = len(args) == 1 and isinstance(args[0], Mapping | Sequence | _core.Aggregate)
-    return args[0] if whole else args
-
-
-S = TypeVar("S", bound=_core.Aggregate)
-
-
-class Struct(_core.Aggregate):
-    """A structure or union; its class is that of its C type.
-
-    ``type(p)(x=1)`` makes one in this process's memory; ``lib.new`` makes one that the
-    library sees. Comparing compares fields, not padding.
-    """
-
-    __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
-
-    def __new__(cls, /, *args: object, **fields: object) -> Self:
-        """Make one in this process's memory: by position, by name, or of one value."""
-        codec: RecordCodec = cls.codec
-        try:
-            data = codec.encode(initial(args, fields), Context(flexible=True))
-        except Misfit as misfit:
-            raise misfit.error(f"make {codec.record.name}") from None
-        made: Self = _core.own(cls, data, None, len(data))
-        return made
-
-    @property
-    def address(self) -> int:
-        """Where its library sees it.
-
-        Raises:
-            ArgumentTypeError: it does not: this is another process's memory.
-        """
-        library = _core.library_of(self)
-        address = library and _core.address_of(self, library._ferry_session)
-        if address is None:
-            raise ArgumentTypeError(
-                f"take the address of a {type(self).ctype.name}",
-                "it is in this process's memory, and no library sees that",
-                hint="make it by lib.new(...), or pass it itself",
-            )
-        return int(address)
-
-    def as_dict(self) -> dict[str, object]:
-        """Its fields as Python values; records in it as dicts, arrays as lists."""
-        return {name: plain(self[name]) for name in type(self).codec.slots}
-
-    def copy(self) -> Self:
-        """The same value in this process's memory."""
-        return _copy(self)
-
-    def __copy__(self) -> Self:
-        return _copy(self)
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return _copy(self)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._ferry_descriptor(name).__get__(self, type(self))
-
-    def __setitem__(self, name: str, value: object) -> None:
-        self._ferry_descriptor(name).__set__(self, value)
-
-    def _ferry_descriptor(self, name: str) -> Any:
-        codec: RecordCodec = type(self).codec
-        if isinstance(name, str) and name in codec.descriptors:
-            return codec.descriptors[name]
-        return codec.missing(str(name))
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(Struct.__getitem__(self, name) == other[name] for name in type(self).codec.slots)
-
-    def __repr__(self) -> str:
-        return represent(self, DEEPEST)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *type(self).codec.slots})
-
-
-def _copy(record: S) -> S:
-    library = _core.library_of(record)
-    size = _core.size_of(record)
-    made: S = _core.own(type(record), _core.read_bytes(record, 0, size), library, size)
-    if type(record).pointers:
-        keeping.keep(made, 0, size, [record])
-    return made
-
-
-def plain(value: object) -> object:
-    """A value without memory: records as dicts, arrays as lists or text."""
-    if isinstance(value, Struct):
-        return Struct.as_dict(value)
-    return value.plain() if isinstance(value, _core.Aggregate) else value  # type: ignore[attr-defined]
-
-
-def represent(value: object, depth: int) -> str:
-    """A value as ``repr`` shows it: records by their fields, the rest shortened."""
-    if not isinstance(value, Struct):
-        show = getattr(value, "_ferry_show", None)
-        return repr(value) if show is None else str(show(depth))
-    name = type(value).ctype.name
-    if depth == 0:
-        return f"<{name} ...>"
-    try:
-        fields = "".join(
-            f" {field}={represent(Struct.__getitem__(value, field), depth - 1)}"
-            for field in type(value).codec.slots
-        )
-    except Exception as error:
-        return f"<{name}: {error}>"
-    return f"<{name}{fields}>"
