@@ -63,7 +63,7 @@ TARGETS = {
     # mingw's long double has 80 bits on x86; Windows' own, and so libferry's, is a double
     "x86_64-windows": _Target("x86_64-windows-gnu", ".dll", ("-mlong-double-64",)),
     "i386-windows": _Target("x86-windows-gnu", ".dll", ("-mlong-double-64",)),
-    "aarch64-apple": _Target("aarch64-macos", ".dylib"),
+    "aarch64-apple": _Target("aarch64-macos.11.0", ".dylib"),
     "aarch64-windows": _Target("aarch64-windows-gnu", ".dll"),
     "arm-hardfloat": _Target("arm-linux-gnueabihf.2.17", ".so"),
     # the first versions of glibc that have these
