@@ -19,7 +19,7 @@ from libferry.runtime.showing import kind
 from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type, wrong_value
 from libferry.runtime.values.fields import Member, Slot, extract, insert, store
 from libferry.runtime.values.scalars import BooleanCodec, IntegerCodec, NumberCodec
-from libferry.runtime.values.structs import Struct
+from libferry.runtime.values.structs import Struct, row_names
 
 
 class RecordCodec(Codec):
@@ -125,7 +125,7 @@ class RecordCodec(Codec):
             case Sequence():
                 given = self._in_order(value)
             case _:
-                names = getattr(getattr(value, "dtype", None), "names", None)
+                names = row_names(value)
                 if not names:
                     raise self._not_one(value)
                 given = {name: value[name] for name in names}  # type: ignore[index]
