@@ -373,6 +373,20 @@ static PyObject *function_fill(Function *function, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* take(frame): the result that lies in a frame, of a call that map() made. */
+static PyObject *function_take(Function *function, PyObject *args)
+{
+    struct ferry_frame frame;
+    Py_buffer from;
+
+    if (!PyArg_ParseTuple(args, "y*", &from))
+        return NULL;
+    memset(&frame, 0, sizeof frame);
+    memcpy(&frame, from.buf, from.len < FRAME_SIZE ? (size_t)from.len : FRAME_SIZE);
+    PyBuffer_Release(&from);
+    return unpack(function->session, function->plan, &function->plan->result, &frame);
+}
+
 static PyObject *function_map(PyObject *function, PyObject *args, PyObject *kwargs)
 {
     return delegate(DELEGATE_MAP, function, args, kwargs);
@@ -392,6 +406,7 @@ static PyMethodDef methods[] = {
      "post(*values): begin a call to a worker; wait() of what it gives ends it."},
     {"fill", (PyCFunction)function_fill, METH_VARARGS,
      "fill(frame, place, values): a frame of it; values that are NotImplemented are left."},
+    {"take", (PyCFunction)function_take, METH_VARARGS, "take(frame): the result in a frame."},
     {0},
 };
 

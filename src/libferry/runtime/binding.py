@@ -90,7 +90,9 @@ class Signature(Protocol):
 class Hooks(Protocol):
     """Conversions that need the library, or more than C knows."""
 
-    encoding: str | None
+    @property
+    def encoding(self) -> str | None:
+        """Of strings; None: they are bytes."""
 
     @property
     def library(self) -> object:
@@ -122,7 +124,9 @@ def compile_plan(signature: Signature, hooks: Hooks) -> _core.Plan:
     """The plan of a call: arguments go in, the result comes out."""
     plan = signature.plan
     arguments = tuple(
-        _into_c(parameter.type, moves, hooks, f"call {signature.name}, {_place(position, parameter)}")
+        _into_c(
+            parameter.type, moves, hooks, f"call {signature.name}, {_place(position, parameter)}"
+        )
         for position, (parameter, moves) in enumerate(
             zip(signature.parameters, plan.arguments, strict=True)
         )
@@ -314,9 +318,7 @@ def _out_of_c(ctype: CType, moves: tuple[Move, ...], hooks: Hooks, *, x87: bool)
             return _row(kind, ctype.size, moves[0], name=ctype.name, decode=read)
         case Pointer():
             make: Callable[[int], object] = lambda address: hooks.pointer(ctype, address)  # noqa: E731
-            return _row(
-                _core.KIND_POINTER, ctype.size, moves[0], name=ctype.name, decode=make
-            )
+            return _row(_core.KIND_POINTER, ctype.size, moves[0], name=ctype.name, decode=make)
     decode: Callable[[bytes], object] = lambda data: hooks.decode(ctype, data)  # noqa: E731
     return _row(
         _core.KIND_BYTES,

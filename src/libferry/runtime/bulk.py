@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from libferry import _core
 from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
 from libferry.errors import ArgumentTypeError, ArgumentValueError, RowErrors, UnsupportedDeclaration
+from libferry.runtime import values
 from libferry.runtime.binding import Signature
 
 if TYPE_CHECKING:
@@ -92,18 +93,19 @@ def _numpy() -> Any:
 def _dtype(ctype: CType) -> np.dtype[Any]:
     """What numpy calls elements that are exactly the C type's."""
     numpy = _numpy()
+    found: np.dtype[Any]
     match ctype:
         case Boolean():
-            return numpy.dtype("?")  # type: ignore[no-any-return]
+            found = numpy.dtype("?")
         case Integer(size=size, signed=signed) if size <= 8:
-            return numpy.dtype(f"<{'i' if signed else 'u'}{size}")  # type: ignore[no-any-return]
+            found = numpy.dtype(f"<{'i' if signed else 'u'}{size}")
         case Real(form="binary32" | "binary64", size=size):
-            return numpy.dtype(f"<f{size}")  # type: ignore[no-any-return]
+            found = numpy.dtype(f"<f{size}")
         case Pointer(size=size):
-            return numpy.dtype(f"<u{size}")  # type: ignore[no-any-return]
-    from libferry.runtime import values
-
-    return values.dtype(ctype)
+            found = numpy.dtype(f"<u{size}")
+        case _:
+            found = values.dtype(ctype)
+    return found
 
 
 class _Map:
@@ -189,9 +191,7 @@ class _Map:
         numpy = _numpy()
         if isinstance(self.signature.result, Void):
             if out is not None:
-                raise ArgumentTypeError(
-                    self.tried, "it returns nothing", hint="leave out= away"
-                )
+                raise ArgumentTypeError(self.tried, "it returns nothing", hint="leave out= away")
             return None
         dtype = _dtype(self.signature.result)
         if out is None:
@@ -204,7 +204,7 @@ class _Map:
             )
         if not out.flags.writeable:
             raise ArgumentTypeError(self.tried, "out= is read-only", hint="give one that is not")
-        return out
+        return out  # type: ignore[no-any-return]
 
     def _form(self) -> int:
         """Which loop of map.c does it: the fast ones, if all is of one kind."""
@@ -335,7 +335,7 @@ def _run_here(job: _Map, run: _core.Function, progress: Progress | None) -> None
         run(job.describe(stop - start, place, inputs, piece))
         if progress is not None:
             progress(stop, job.rows)
-    if copied and job.out is not None:
+    if copied and out is not None and job.out is not None:
         job.out[...] = out.reshape(job.out.shape)
 
 
@@ -401,7 +401,7 @@ def _run_there(job: _Map, run: _core.Function, progress: Progress | None) -> Non
             progress(stop, job.rows)
     if starts and out is not None:
         _take(slots[(len(starts) - 1) % 2], out, starts[-1], job.rows)
-    if copied and job.out is not None:
+    if copied and out is not None and job.out is not None:
         job.out[...] = out.reshape(job.out.shape)
 
 
@@ -428,10 +428,10 @@ def batch(function: Callable[..., object], rows: Iterable[Sequence[object]]) -> 
             results.append(None)
             errors[number] = error
     if errors:
-        first, error = next(iter(errors.items()))
+        first = next(iter(errors))
         raise RowErrors(
             f"call {getattr(function, '__name__', function)} for {len(results)} rows",
-            f"{len(errors)} failed, the first of them row {first}: {error}",
+            f"{len(errors)} failed, the first of them row {first}: {errors[first]}",
             hint="error.errors has the error of each row, error.results the other results",
             errors=errors,
             results=results,

@@ -12,6 +12,7 @@ from libferry import _core
 from libferry.abi import ABIS, CallPlan, CType, FunctionType, Pointer, lower, spell
 from libferry.abi.lower import NoPlan
 from libferry.errors import UnsupportedDeclaration
+from libferry.runtime import values
 from libferry.runtime.binding import compile_callback, describe_callback
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Callback(_core.Callback):
         self.drop()
 
     def __call__(self, *arguments: object) -> object:
+        """Call the callable, without C."""
         return self.callable(*arguments)
 
     def __enter__(self) -> Self:
@@ -93,7 +95,8 @@ class Callbacks:
             ArgumentTypeError, ArgumentValueError: ``error`` is no value of its result.
         """
         library = self._library()
-        assert library is not None and isinstance(pointer.to, FunctionType)
+        assert library is not None
+        assert isinstance(pointer.to, FunctionType)
         plan = self._plan(library, pointer.to)
         callback = Callback(
             library._ferry_session,
@@ -106,7 +109,7 @@ class Callbacks:
         callback.library = library
         try:
             if error is not None:
-                library._ferry_hooks.check_result(pointer.to.result, error)
+                values.encode(library, pointer.to.result, error)
             callback.address = library._ferry_services.callback(
                 callback.number, callback.description
             )

@@ -326,7 +326,9 @@ class Library:
         return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
 
     def _ferry_type(self, ctype: str) -> CType:
-        return parse_type(ctype, self.abi, Header({}, self._ferry_types, self._ferry_header.constants))
+        return parse_type(
+            ctype, self.abi, Header({}, self._ferry_types, self._ferry_header.constants)
+        )
 
     def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
         pointer = Pointer(self._ferry_session, ctype.name, address)

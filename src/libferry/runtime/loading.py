@@ -75,9 +75,7 @@ def load(
             hint="'auto', 'in-process' or 'worker'",
         )
     if threads not in ("many", "one"):
-        raise ArgumentTypeError(
-            "load a library", f"threads is {threads!r}", hint="'many' or 'one'"
-        )
+        raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
     if arena is not None and not (isinstance(arena, int) and 0 < arena < LARGEST_SIZE):
         raise ArgumentValueError(
             "load a library",
