@@ -127,7 +127,7 @@ def _copy(record: S) -> S:
     size = _core.size_of(record)
     made: S = _core.own(type(record), _core.read_bytes(record, 0, size), library, size)
     if type(record).pointers:
-        keeping.keep(made, 0, size, [record])
+        keeping.keep(made, 0, size, keeping.held(record))
     return made
 
 
