@@ -212,7 +212,7 @@ static bool pack_converted(struct packing *packing, const struct slot *slot, Py_
     bool packed;
 
     if (!converted)
-        return refuse(packing, index, value, "not a pointer");
+        return false; /* which element of it is wrong is said already */
     if (converted == Py_NotImplemented)
         packed = refuse(packing, index, value, "not a pointer");
     else
