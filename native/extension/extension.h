@@ -3,6 +3,7 @@
  *   plan.c       Plan: where the values of one signature lie, and how they convert
  *   function.c   Function: a C function as a Python callable
  *   callback.c   Callback: a Python callable as a C function
+ *   batch.c      many calls in one crossing
  *   pending.c    Pending: a call that is not waited for yet
  *   pack.c       Python values to cells of the frame
  *   pointer.c    the same for what is passed by pointer
@@ -275,7 +276,8 @@ typedef struct {
     PyObject *library;   /* whose addresses records hold, or None */
     uint16_t stack_bytes;
     uint8_t vector_count, x87_results;
-    uint16_t frame_end; /* where in the frame the arguments end */
+    uint16_t frame_end;   /* where in the frame the arguments end */
+    uint16_t frame_bytes; /* where all of it ends, the result included */
     uint16_t pointers;  /* how many arguments are pointers */
     uint16_t address_count;
     struct address *addresses;
@@ -309,6 +311,13 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
 struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans);
 bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
+/* The cells that hold the address of another part of the frame; `frame` will be at
+ * `place` when the library sees it. */
+void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place);
+/* Copy a result from a shared frame, once, so that what is checked is what is used. */
+void take_result(const struct slot *slot, struct ferry_frame *frame, const char *shared);
+/* batch.c */
+PyObject *function_call_rows(PyObject *self, PyObject *rows);
 /* The two halves of a call to a worker, on the lane of `call`. call_finish is false with
  * an exception: the call did not return, or a callback raised it. The results are then
  * in `frame`. */

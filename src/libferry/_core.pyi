@@ -1,6 +1,6 @@
 """The compiled half; native/extension has its story."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 KIND_VOID: Final[int]
@@ -84,6 +84,9 @@ class Function:
     def batch(self, rows: Any) -> list[Any]: ...
     def post(self, *values: Any) -> Pending: ...
     def fill(self, frame: Any, place: int, values: tuple[Any, ...], /) -> None: ...
+    def call_rows(
+        self, rows: tuple[tuple[Any, ...], ...], /
+    ) -> tuple[list[Any], dict[int, Exception]]: ...
 
 class Pending:
     def wait(self) -> Any: ...
@@ -165,10 +168,29 @@ class AggregateType(type):
         shape: tuple[int, ...] | None,
         format: bytes,
         itemsize: int,
+        element: Field | AggregateType | None,
+        inner: int,
     ) -> Any: ...
 
 class Aggregate(metaclass=AggregateType):
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Array(Aggregate):
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+    def __setitem__(self, index: Any, value: object, /) -> None: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+class Part:
+    def __init__(
+        self,
+        cls: type[Aggregate],
+        offset: int,
+        length: int,
+        assign: Callable[[Aggregate, object], None],
+    ) -> None: ...
+    def __get__(self, value: Aggregate | None, owner: object = None, /) -> Any: ...
+    def __set__(self, value: Aggregate, part: object, /) -> None: ...
 
 class Field:
     def __init__(

@@ -6,7 +6,7 @@ to the compiled ``Function``; ``explain`` words the errors that the C core finds
 """
 
 from libferry import _core
-from libferry.runtime import bulk, explain
+from libferry.runtime import batch, bulk, explain
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
 from libferry.runtime.memory import Buffer, Out, Pointer
@@ -19,5 +19,5 @@ _core.set_hooks(
     ended=explain.ended,
     arena=explain.arena,
     map=bulk.map_rows,
-    batch=bulk.batch,
+    batch=batch.batch,
 )

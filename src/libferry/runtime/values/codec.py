@@ -23,6 +23,7 @@ from libferry.abi import (
     Real,
     Record,
     Vector,
+    Void,
     spell,
 )
 from libferry.errors import ArgumentTypeError, DeclarationError
@@ -30,7 +31,7 @@ from libferry.runtime.values import keeping
 from libferry.runtime.values.arrays import Array, ArrayCodec, Elements
 from libferry.runtime.values.base import Codec, Context, Home, Misfit
 from libferry.runtime.values.pointers import PointerCodec
-from libferry.runtime.values.records import RecordCodec, Struct
+from libferry.runtime.values.records import RecordCodec
 from libferry.runtime.values.scalars import (
     BooleanCodec,
     ComplexCodec,
@@ -38,6 +39,7 @@ from libferry.runtime.values.scalars import (
     RealCodec,
     VectorCodec,
 )
+from libferry.runtime.values.structs import Struct
 
 _lock = threading.RLock()
 _codecs: WeakValueDictionary[tuple[str, CType], Codec] = WeakValueDictionary()
@@ -168,6 +170,46 @@ def array_for(library: Home, pointer: Pointer, value: Sequence[object]) -> Array
     if codec.pointers:
         keeping.keep(made, 0, len(data), context.kept)
     return made
+
+
+def pointee_for(library: Home, pointer: Pointer, value: _core.Aggregate) -> object:
+    """What to pass for a record or an array where ``pointer`` is declared.
+
+    Returns:
+        The value, if its bytes are what the library expects; a converted copy, if it is
+        another library's and the pointer is to const; NotImplemented for another type.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: it cannot be converted.
+    """
+    given, to = type(value), resolve(library, pointer.to)
+    if isinstance(to, Void) or (isinstance(to, Integer) and to.size == 1):
+        return value  # bytes, whatever they mean
+    if to.name not in given.codec.spellings(value):
+        return NotImplemented
+    if isinstance(to, Opaque):
+        same = given.abi == library.abi
+    else:
+        same = given in (
+            elements_of(library.abi, to).cls,
+            getattr(codec_of(library.abi, to), "cls", None),
+        )
+    if same and (not given.pointers or _core.library_of(value) is library):
+        return value
+    tried = f"pass a {given.codec.spellings(value)[0]} as {spell(pointer)}"
+    if not same and (isinstance(to, Opaque) or not pointer.readonly):
+        raise ArgumentTypeError(
+            tried,
+            f"it is laid out for another library ({given.abi})",
+            hint="make it by lib.new(...) of this one; if it is only read, declare it const",
+        )
+    if isinstance(to, Opaque):
+        return value
+    items = list(value) if isinstance(value, Array) else [value]
+    data = encode(library, ArrayType(to, len(items)), items, tried=tried)
+    if same:
+        return value  # no pointer in it is more than NULL
+    return _core.own(elements_of(library.abi, to).cls, data, library, len(items))
 
 
 def resolve(library: Home, ctype: CType) -> CType:

@@ -43,7 +43,10 @@ class PointerCodec(Codec):
             return None
         return address if library is None else library._ferry_make_pointer(self.pointer, address)
 
-    def convert(self, source: Codec, data: bytes) -> bytes:
+    def _key(self) -> tuple[object, ...]:
+        return (object(),)  # no two libraries share addresses
+
+    def _convert(self, source: Codec, data: bytes) -> bytes:
         """NULL; every other address belongs to the library that it is from."""
         if not isinstance(source, PointerCodec):
             raise self.differs(source)
