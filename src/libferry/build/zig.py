@@ -49,6 +49,7 @@ class _Target:
 
     name: str
     suffix: str
+    options: tuple[str, ...] = ()
 
     @property
     def windows(self) -> bool:
@@ -59,21 +60,22 @@ TARGETS = {
     "x86_64-sysv": _Target("x86_64-linux-gnu.2.17", ".so"),
     "i386-sysv": _Target("x86-linux-gnu.2.17", ".so"),
     "aarch64-aapcs64": _Target("aarch64-linux-gnu.2.17", ".so"),
+    # mingw's long double has 80 bits on x86; Windows' own, and so libferry's, is a double
+    "x86_64-windows": _Target("x86_64-windows-gnu", ".dll", ("-mlong-double-64",)),
+    "i386-windows": _Target("x86-windows-gnu", ".dll", ("-mlong-double-64",)),
+    "aarch64-apple": _Target("aarch64-macos.11.0", ".dylib"),
+    "aarch64-windows": _Target("aarch64-windows-gnu", ".dll"),
     "arm-hardfloat": _Target("arm-linux-gnueabihf.2.17", ".so"),
-    # no glibc of these CPUs is as old as that
+    # the first versions of glibc that have these
     "riscv64-lp64d": _Target("riscv64-linux-gnu.2.27", ".so"),
     "loongarch64-lp64d": _Target("loongarch64-linux-gnu.2.36", ".so"),
-    "x86_64-windows": _Target("x86_64-windows-gnu", ".dll"),
-    "i386-windows": _Target("x86-windows-gnu", ".dll"),
-    "aarch64-windows": _Target("aarch64-windows-gnu", ".dll"),
-    "aarch64-apple": _Target("aarch64-macos.11.0", ".dylib"),
 }
 
 TIMEOUT = 300  # seconds; its first run compiles parts of the C library
 
 
 def compile_library(source: str, abi: str, folder: Path, name: str) -> Path:
-    """Compile C11 source to ``folder/name.so``, ``.dll`` or ``.dylib``.
+    """Compile C11 source to ``folder/name.so`` or ``.dll``.
 
     Args:
         source: the text of one C file. For Windows, mark what the library exports
@@ -100,6 +102,7 @@ def compile_library(source: str, abi: str, folder: Path, name: str) -> Path:
         source_file = place / f"{name}.c"
         source_file.write_text(source, encoding="utf-8")
         command: list[str | Path] = [home / "zig", "cc", "-target", target.name, *COMMON]
+        command += target.options
         command += ["-o", place / result.name, source_file]
         if target.windows:
             entry = place / "dll_entry.c"
