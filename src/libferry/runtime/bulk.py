@@ -11,12 +11,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from libferry import _core
 from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
 from libferry.errors import ArgumentTypeError, ArgumentValueError, UnsupportedDeclaration
-from libferry.runtime import values
+from libferry.contract import ErrorRule
+from libferry.contract import Signature as DeclaredSignature
+from libferry.runtime import batch, directed, values
 from libferry.runtime.binding import Signature
 
 if TYPE_CHECKING:
@@ -304,10 +306,23 @@ def map_rows(
         _run_here(job, services.map, progress)
     else:
         _run_there(job, services.map, progress)
-    check = getattr(job.signature, "check_rows", None)
-    if check is not None and job.out is not None:
-        check(function, job.out)
+    rule = getattr(job.signature, "error", None)
+    if rule is not None and job.out is not None:
+        _check_rows(job, rule)
     return job.out
+
+
+def _check_rows(job: _Map, rule: ErrorRule) -> None:
+    """Collect the rows whose results are errors."""
+    library = job.function.session.services_of.library
+    assert job.out is not None
+    flat = job.out.reshape(-1)
+    failed = _numpy().flatnonzero(directed.COMPARE[rule.operator](flat, rule.value))
+    signature = cast(DeclaredSignature, job.signature)
+    errors = {
+        int(row): directed.failure(library, signature, flat[row].item(), []) for row in failed
+    }
+    batch.check(signature.name, job.out, errors)
 
 
 def _flat(out: Column) -> tuple[Column, bool]:

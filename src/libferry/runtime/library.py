@@ -74,6 +74,7 @@ class Library:
         self._ferry_callbacks = Callbacks(self)
         self._ferry_handle = handle
         self.aio = Aio(self)
+        services.library = self
         # what is declared later comes before what the header says; views of the header
         self._ferry_functions: MutableMapping[str, Signature] = ChainMap({}, header.functions)  # type: ignore[arg-type]
         self._ferry_types: MutableMapping[str, CType] = ChainMap({}, header.types)  # type: ignore[arg-type]
@@ -121,6 +122,13 @@ class Library:
         self._ferry_functions[signature.name] = signature
         self.__dict__.pop(signature.name, None)
         return function
+
+    def _ferry_plain(self, name: str) -> Any:
+        """A declared function with every parameter as C has it."""
+        key = f"_ferry_plain_{name}"
+        if key not in self.__dict__:
+            self.__dict__[key] = functions.bind_plain(self, self._ferry_functions[name])
+        return self.__dict__[key]
 
     def _ferry_find(self, spellings: Sequence[str]) -> int:
         for spelling in spellings:
