@@ -244,14 +244,17 @@ class _Call:
 
     def pass_argument(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> None:
         """Find the place of the next argument, or of its address."""
-        if ways[-1].place == "reference":
-            pointer = Pointer(Void(), self.abi.pointer_size)
-            (move,) = self.place(pointer, (classify.words(self.abi, pointer),), variadic)
-            position = len(self.arguments)
-            self.pending.append(_Pending(position, move.offset, move.width, ctype))
-            self.arguments.append(())
-        else:
+        if ways[-1].place != "reference":
             self.arguments.append(self.place(ctype, ways, variadic))
+            return
+        for way in ways[:-1]:
+            if (moves := self.in_registers(ctype, way, False)) is not None:
+                self.arguments.append(moves)
+                return
+        pointer = Pointer(Void(), self.abi.pointer_size)
+        (move,) = self.place(pointer, (classify.words(self.abi, pointer),), variadic)
+        self.pending.append(_Pending(len(self.arguments), move.offset, move.width, ctype))
+        self.arguments.append(())
 
     def place(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> tuple[Move, ...]:
         """Deal out registers, or stack."""

@@ -93,19 +93,19 @@ def check_callee(machine: Machine, s: Signature, plan: CallPlan, at: int, random
     if plan.result_reference:
         point(image, plan.result_reference)
     result = b"" if isinstance(s.result.ctype, Void) else value(random, s.result.ctype)
-    machine.uc.mem_write(BUFFERS, random.randbytes(0x8000))
-    machine.uc.mem_write(RESULT, result)
+    machine.write(BUFFERS, random.randbytes(0x8000))
+    machine.write(RESULT, result)
     popped = machine.call(plan, image, at)
     wrong = ""
     for n, (part, typed) in enumerate(zip(raw, s.parameters, strict=True)):
-        received = bytes(machine.uc.mem_read(place(n), len(part)))
+        received = bytes(machine.read(place(n), len(part)))
         if masked(received, typed) != masked(part, typed):
             wrong += f"  a{n} {typed.text} got {masked(received, typed)}\n"
             wrong += f"     instead of {masked(part, typed)}\n"
         if isinstance(typed.ctype, Integer | Boolean) and typed.ctype.size <= 8:
             signed = isinstance(typed.ctype, Integer) and typed.ctype.signed
             wide = int.from_bytes(part, "little", signed=signed)
-            got = bytes(machine.uc.mem_read(place(n) + WIDE, 8))
+            got = bytes(machine.read(place(n) + WIDE, 8))
             if got != wide.to_bytes(8, "little", signed=signed):
                 wrong += f"  a{n} {typed.text} was not extended: {got.hex(' ')}\n"
     if result:
@@ -124,13 +124,13 @@ def check_callee(machine: Machine, s: Signature, plan: CallPlan, at: int, random
 def check_caller(machine: Machine, s: Signature, plan: CallPlan, at: int, random: Random) -> str:
     raw = [value(random, p.ctype) for p in s.parameters]
     for n, part in enumerate(raw):
-        machine.uc.mem_write(place(n), part)
+        machine.write(place(n), part)
     image = bytearray(random.randbytes(frame.SIZE))
     machine.run_caller(plan, image, at)
     for reference in plan.references:
         cell = image[reference.cell : reference.cell + reference.width]
         address = int.from_bytes(cell[: machine.cpu.pointer], "little")
-        content = machine.uc.mem_read(address, reference.size)
+        content = machine.read(address, reference.size)
         image[reference.at : reference.at + reference.size] = content
     wrong = ""
     for n, (moves, part, typed) in enumerate(zip(plan.arguments, raw, s.parameters, strict=True)):
@@ -144,14 +144,14 @@ def check_caller(machine: Machine, s: Signature, plan: CallPlan, at: int, random
         if plan.result_reference:
             cell = plan.result_reference.cell
             address = int.from_bytes(image[cell : cell + machine.cpu.pointer], "little")
-            machine.uc.mem_write(address, result)
+            machine.write(address, result)
             pointer = address.to_bytes(8, "little")
             image[frame.RESULT_INTEGER : frame.RESULT_INTEGER + 8] = pointer
         else:
             put(image, plan.result, written, Typed("", Void()))
     machine.return_to_caller(plan, image)
     if not isinstance(s.result.ctype, Void):
-        received = bytes(machine.uc.mem_read(RESULT, len(result)))
+        received = bytes(machine.read(RESULT, len(result)))
         if masked(received, s.result) != masked(result, s.result):
             wrong += f"  the result {s.result.text} came back as {masked(received, s.result)}\n"
             wrong += f"     instead of {masked(result, s.result)}\n"

@@ -188,6 +188,12 @@ class Machine:
         self.integer_cell = abi.integer_cell
         self.vector_cell = 8 if abi.vector_cell == 4 else 16
 
+    def read(self, address: int, size: int) -> bytes:
+        return bytes(self.uc.mem_read(address, size))
+
+    def write(self, address: int, content: bytes) -> None:
+        self.uc.mem_write(address, content)
+
     # ---- registers to frames and back ----
 
     def load(self, image: bytes) -> None:
