@@ -153,6 +153,8 @@ class Abi:
             argument, in a register of its own, or first on the stack.
         hidden_pointer_popped: whether the callee takes it from the stack.
         result_vectors: where in the frame vector results begin.
+        counts_vector_results: whether its trampoline looks for one only if the count of
+            vectors is not 0.
 
     Conventions:
         conventions: those that are other than the above.
@@ -202,6 +204,7 @@ class Abi:
     hidden_pointer: Literal["argument", "register", "stack"] = "argument"
     hidden_pointer_popped: bool = False
     result_vectors: int = frame.RESULT_VECTOR
+    counts_vector_results: bool = False
     conventions: Mapping[Convention, Rules] = field(default_factory=dict)
     stdcall: tuple[str, ...] = ()
 
