@@ -158,9 +158,8 @@ class Abi:
 
     Conventions:
         conventions: those that are other than the above.
-        stdcall: how a stdcall function's name may be decorated, as format strings
-            of ``name`` and ``bytes`` (of its arguments); empty where stdcall means
-            nothing.
+        decorations: how a convention may decorate a function's name, as format
+            strings of ``name`` and ``bytes`` (of all its arguments).
     """
 
     name: str
@@ -206,7 +205,7 @@ class Abi:
     result_vectors: int = frame.RESULT_VECTOR
     counts_vector_results: bool = False
     conventions: Mapping[Convention, Rules] = field(default_factory=dict)
-    stdcall: tuple[str, ...] = ()
+    decorations: Mapping[Convention, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def pointer_size(self) -> int:

@@ -37,7 +37,10 @@ ABI = Abi(
     stack_slot=4,
     stack_image=frame.STACK_I386,
     float_result="x87",
-    stdcall=("{name}", "{name}@{bytes}", "_{name}@{bytes}"),
+    decorations={
+        "stdcall": ("{name}", "{name}@{bytes}", "_{name}@{bytes}"),
+        "fastcall": ("{name}", "@{name}@{bytes}"),
+    },
     vector_cells=frame.VECTOR_I386,
     result_vectors=frame.RESULT_VECTOR_I386,
     counts_vector_results=True,
