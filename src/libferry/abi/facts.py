@@ -47,6 +47,7 @@ class Variadic:
         slot: what they take on the stack, if more than other arguments.
         even: whether one that is aligned to two words begins in an even register.
         alignment: the strictest alignment of theirs that counts.
+        spill: what becomes of one that is larger than what is left, if anything else.
         fixed_too: whether the same goes for the arguments before the ``...``.
         named_vectors: whether a vector (not a structure of some) is exempt from that.
         result_too: whether it does for the result.
@@ -57,6 +58,7 @@ class Variadic:
     slot: int = 1
     even: bool = False
     alignment: int = 64
+    spill: Spill | None = None
     fixed_too: bool = False
     named_vectors: bool = False
     result_too: bool = False

@@ -270,9 +270,10 @@ class _Call:
             for candidate in ways:
                 if (moves := self.in_registers(ctype, candidate, even)) is not None:
                     return moves
-            if abi.spill == "split" and self.stack == 0 and way.pieces[0].bank == "integer":
+            spill = (abi.variadic.spill if variadic else None) or abi.spill
+            if spill == "split" and self.stack == 0 and way.pieces[0].bank == "integer":
                 return self.divided(ctype, way, even)
-            if abi.spill != "skip":
+            if spill != "skip":
                 self.close(way)
         if self.rules.records_use_up and isinstance(ctype, Record | Complex):
             self.use_up(ctype)
