@@ -14,7 +14,6 @@ from typing import Protocol
 
 from libferry.abi import Abi, Boolean, CType, Integer, Pointer, Real
 from libferry.contract.words import ALIGNOF
-from libferry.errors import DeclarationError
 
 _INTEGER = re.compile(
     r"(?:0[xX](?P<hex>[0-9a-fA-F]+)|0[bB](?P<binary>[01]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9]\d*))"
@@ -186,7 +185,7 @@ def _common(abi: Abi, left: CType, right: CType) -> CType:
 
 
 def _binary(words: Words, precedence: int) -> Constant:
-    left = _unary(words)
+    left = unary(words)
     while (rank := _BINARY.get(words.words[words.at], 0)) >= precedence:
         operator = words.words[words.at]
         words.at += 1
@@ -273,17 +272,22 @@ def _shift(abi: Abi, operator: str, left: Constant, right: Constant) -> Constant
     return convert(abi, Constant(shifted, ctype), ctype)
 
 
-def _unary(words: Words) -> Constant:
+def unary(words: Words) -> Constant:
+    """Read one operand with what stands before it, 6.5.3.
+
+    Raises:
+        NotConstant: it has no value, or none that is known here.
+    """
     word = words.words[words.at]
     if word in ("+", "-", "~", "!"):
         words.at += 1
-        return _negate(words.abi, word, _unary(words))
+        return _negate(words.abi, word, unary(words))
     if word == "(":
         words.at += 1
         if words.starts_type(words.at):
             ctype = words.read_type()
             _close(words)
-            return convert(words.abi, _unary(words), ctype)
+            return convert(words.abi, unary(words), ctype)
         inner = evaluate(words)
         _close(words)
         return inner
@@ -294,7 +298,7 @@ def _unary(words: Words) -> Constant:
         return _offset(words)
     if word == "__extension__":
         words.at += 1
-        return _unary(words)
+        return unary(words)
     return _primary(words)
 
 
@@ -327,7 +331,7 @@ def _size(words: Words, size: bool) -> Constant:
         ctype = words.read_type()
         _close(words)
     else:
-        operand = _unary(words)
+        operand = unary(words)
         if isinstance(operand.value, str) and size:
             width = len(encoded(words.abi, operand)) // _character_size(operand)
             return _word(words.abi, (width + 1) * _character_size(operand))
@@ -500,18 +504,3 @@ def encoded(abi: Abi, constant: Constant) -> bytes:
     codec = {1: "utf-8", 2: "utf-16-le", 4: "utf-32-le"}[_character_size(constant)]
     errors = "surrogateescape" if codec == "utf-8" else "surrogatepass"
     return constant.value.encode(codec, errors)
-
-
-__all__ = [
-    "Constant",
-    "DeclarationError",
-    "NotConstant",
-    "Words",
-    "convert",
-    "encoded",
-    "evaluate",
-    "int_type",
-    "integer",
-    "number",
-    "unescape",
-]

@@ -22,7 +22,7 @@ class Parameter:
         direction: who writes what the pointer leads to: ``in`` the caller, ``out`` the
             function, ``inout`` both; empty if the header does not say.
         length: how many elements the pointer leads to (bytes, for ``void *``), as
-            ``contract.length.read`` takes it; None if the header does not say.
+            ``Length.read`` takes it; None if the header does not say.
         string: whether it is text that a zero ends.
         owned: the function that frees what the callee stores through it.
     """
@@ -60,6 +60,7 @@ class Signature:
         convention: how it is called; ``cdecl`` wherever there is only one way.
         symbol: the name it is exported by, if the header says another than ``name``.
         owned: the function that frees its result.
+        string: whether its result is text that a zero ends.
         error: which results are errors; None if the header does not say.
     """
 
@@ -72,6 +73,7 @@ class Signature:
     symbol: str = ""
     owned: str | None = None
     error: ErrorRule | None = None
+    string: bool = False
 
     def __post_init__(self) -> None:
         if not self.symbol:

@@ -8,7 +8,7 @@ points to; ``complete`` puts the layouts where a value is.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
@@ -35,9 +35,10 @@ from libferry.contract.expressions import Constant, NotConstant, evaluate, int_t
 from libferry.contract.header import Header, Lazy, Parameter, Signature
 from libferry.contract.known_types import known_types, va_list
 from libferry.contract.macros import TooMuch, expand
+from libferry.contract.meaning import Checker
 from libferry.contract.outline import outline
 from libferry.contract.syntax import Declared, Parser, Qualified, is_identifier
-from libferry.contract.tokens import TRIED, Tokens, tokenize, words_of
+from libferry.contract.tokens import TRIED, Tokens, link, tokenize, words_of
 from libferry.errors import DeclarationError, UnsupportedDeclaration
 
 _RESERVED = re.compile("_[_A-Z]")  # 7.1.3: names of the compiler and its library
@@ -222,9 +223,8 @@ class Reader:
             words = expand(words_of(body), self.tokens.macros)
         except TooMuch:
             return None
-        tokens = Tokens(words=[*words, "", ""], lines=[1], marks=[(1, "macro", 1)])
-        parser = Parser(self, tokens, 0)
         try:
+            parser = self.words(words)
             value = evaluate(parser)
         except (NotConstant, DeclarationError, ValueError, RecursionError, IndexError, KeyError):
             return None
@@ -431,7 +431,7 @@ class Reader:
             other = self._alias(name)
             return None if other is None else self.signature(other)
         all_declared = [self._declared(at, name) for at in places]
-        declared = next((d for d in reversed(all_declared) if d.parameters), all_declared[-1])
+        declared = max(reversed(all_declared), key=_told)
         function = declared.type.type
         if not isinstance(function, FunctionType):
             raise self._refusal(name, "it is not a function", "declare it as one")
@@ -470,7 +470,7 @@ class Reader:
                 name, str(reason), "pass it by pointer, or leave this function out of the header"
             ) from None
         labels = [d.attributes.label for d in all_declared if d.attributes.label]
-        return Signature(
+        signature = Signature(
             name,
             result,
             tuple(Parameter(n, t) for n, t in zip(names, types, strict=True)),
@@ -479,6 +479,20 @@ class Reader:
             convention,
             self._symbol(labels[0]) if labels else name,
         )
+        checker = Checker(signature, self)
+        if any(p.attributes.meanings for p in given):
+            parameters = tuple(
+                checker.parameter(parameter, p.attributes.meanings)
+                for parameter, p in zip(signature.parameters, given, strict=True)
+            )
+            checker.signature = replace(signature, parameters=parameters)
+        return checker.function(m for d in all_declared for m in d.attributes.meanings)
+
+    def words(self, words: Sequence[str]) -> Parser:
+        """A parser of words that are in no header, such as a macro's."""
+        tokens = Tokens(words=[*words, "", ""], lines=[1], marks=[(1, "constant", 1)])
+        link(tokens)
+        return Parser(self, tokens, 0)
 
     def _alias(self, name: str) -> str | None:
         """The function that a macro only renames: ``#define MessageBox MessageBoxW``."""
@@ -577,6 +591,7 @@ class Reader:
             {**self.known_types, **{n: t for n, t in types.items() if t is not None}},
             self._constants_by_name(),
             {name: found for name, found in variables.items() if found is not None},
+            self._thread_safe(),
         )
 
     def lazily(self) -> Header:
@@ -587,7 +602,11 @@ class Reader:
             Lazy(self.type_names, self.type),
             self._constants_by_name(),
             Lazy(lambda: found.objects, self.variable),
+            self._thread_safe(),
         )
+
+    def _thread_safe(self) -> bool:
+        return "FERRY_NOT_THREAD_SAFE" not in self.tokens.words
 
     def _has_function(self, name: str) -> bool:
         return name in self.outline.functions or self._alias(name) is not None
@@ -601,6 +620,12 @@ class Reader:
 def _built_in(abi_name: str) -> Reader:
     """What a compiler declares by itself."""
     return Reader(ABIS[abi_name], tokenize(va_list(abi_name), "built-in"), strict=True)
+
+
+def _told(declared: Declared) -> tuple[bool, bool]:
+    """How much one of several declarations of a function says."""
+    given = declared.parameters or []
+    return any(p.attributes.meanings for p in given), bool(given)
 
 
 def by_name(ctype: CType) -> CType:
