@@ -156,6 +156,8 @@ class Header:
         types: by the names of typedefs, and by ``struct x``, ``union x``, ``enum x``.
         constants: enumerators and macros that stand for a number or a string.
         variables: exported data, by name.
+        records: the structs and unions that the header itself defines, not what it
+            includes, by their names among the types.
         thread_safe: whether the library may be called by several threads at once.
     """
 
@@ -164,3 +166,4 @@ class Header:
     constants: Mapping[str, int | float | str] = field(default_factory=dict)
     variables: Mapping[str, CType] = field(default_factory=dict)
     thread_safe: bool = True
+    records: Collection[str] = ()

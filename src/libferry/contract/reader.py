@@ -592,6 +592,7 @@ class Reader:
             self._constants_by_name(),
             {name: found for name, found in variables.items() if found is not None},
             self._thread_safe(),
+            self._own_records(),
         )
 
     def lazily(self) -> Header:
@@ -603,7 +604,24 @@ class Reader:
             self._constants_by_name(),
             Lazy(lambda: found.objects, self.variable),
             self._thread_safe(),
+            self._own_records(),
         )
+
+    def _own_records(self) -> list[str]:
+        """The records that are defined in the header itself, outermost ones only."""
+        words, own = self.tokens.words, self.tokens.name
+        named = {at: name for name, at in self.outline.tags.items()}
+        found: list[str] = []
+        inside = 0
+        for at in sorted(self.outline.unnamed.keys() | named.keys()):
+            name = named.get(at) or self.outline.unnamed[at]
+            if words[at] == "enum" or (at < inside and "(" in name):
+                continue
+            opening = next(i for i in range(at, len(words)) if words[i] == "{")
+            inside = max(inside, self.tokens.closing[opening])
+            if self.tokens.file(at) == own:
+                found.append(name)
+        return found
 
     def _thread_safe(self) -> bool:
         return "FERRY_NOT_THREAD_SAFE" not in self.tokens.words

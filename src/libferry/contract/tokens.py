@@ -67,6 +67,7 @@ class Tokens:
         packs: from which word on which ``#pragma pack`` is in force.
         macros: the macros at the end of the text.
         marks: from which line on which line of which file is meant.
+        name: what the text's own file is called.
     """
 
     words: list[str] = field(default_factory=list)
@@ -75,6 +76,11 @@ class Tokens:
     packs: list[tuple[int, int | None]] = field(default_factory=list)
     macros: dict[str, Macro] = field(default_factory=dict)
     marks: list[tuple[int, str, int]] = field(default_factory=list)
+    name: str = "header"
+
+    def file(self, index: int) -> str:
+        """The file in which a word stands."""
+        return self.place(index).rpartition(":")[0]
 
     def place(self, index: int) -> str:
         """Where a word stands, as in ``zlib.h:12``."""
@@ -174,7 +180,7 @@ def tokenize(text: str, name: str = "header") -> Tokens:
     Raises:
         DeclarationError: brackets do not match.
     """
-    tokens = Tokens(marks=[(1, name, 1)])
+    tokens = Tokens(marks=[(1, name, 1)], name=name)
     words, lines = tokens.words, tokens.lines
     directives = _Directives(tokens, name)
     line = 0
