@@ -1,7 +1,8 @@
-/* The module libferry._core: four types, the hooks, and the names of the kinds. */
+/* The module libferry._core: its types, the hooks, and the names of the kinds. */
 #include "extension.h"
+#include "record.h"
 
-static PyObject *hooks[HOOKS];
+static PyObject *hooks[HOOKS], *delegates[DELEGATES];
 
 void raise_by(enum hook hook, const char *format, ...)
 {
@@ -26,20 +27,37 @@ void raise_by(enum hook hook, const char *format, ...)
     }
 }
 
+PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *first = PyTuple_Pack(1, self), *all, *result;
+
+    if (!first)
+        return NULL;
+    all = PySequence_Concat(first, args);
+    Py_DECREF(first);
+    if (!all)
+        return NULL;
+    result = PyObject_Call(delegates[which], all, kwargs);
+    Py_DECREF(all);
+    return result;
+}
+
 static PyObject *set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"argument", "count", "ended", "arena", NULL};
-    PyObject *given[HOOKS];
+    static char *names[] = {"argument", "count", "ended", "arena", "map", "batch", NULL};
+    PyObject *given[HOOKS + DELEGATES];
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOO", names, &given[HOOK_ARGUMENT],
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOO", names, &given[HOOK_ARGUMENT],
                                      &given[HOOK_COUNT_OF], &given[HOOK_ENDED],
-                                     &given[HOOK_ARENA]))
+                                     &given[HOOK_ARENA], &given[HOOKS + DELEGATE_MAP],
+                                     &given[HOOKS + DELEGATE_BATCH]))
         return NULL;
-    for (int i = 0; i < HOOKS; i++) {
-        PyObject *before = hooks[i];
+    for (int i = 0; i < HOOKS + DELEGATES; i++) {
+        PyObject **place = i < HOOKS ? &hooks[i] : &delegates[i - HOOKS];
+        PyObject *before = *place;
 
-        hooks[i] = Py_NewRef(given[i]);
+        *place = Py_NewRef(given[i]);
         Py_XDECREF(before);
     }
     Py_RETURN_NONE;
@@ -51,6 +69,17 @@ static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
     return *type && PyModule_AddType(module, *type) == 0;
 }
 
+static bool add_derived(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
+                        PyTypeObject **type)
+{
+    PyObject *bases = PyTuple_Pack(1, (PyObject *)base);
+
+    if (bases)
+        *type = (PyTypeObject *)PyType_FromSpecWithBases(spec, bases);
+    Py_XDECREF(bases);
+    return *type && PyModule_AddType(module, *type) == 0;
+}
+
 static int execute(PyObject *module)
 {
     if (session_type) { /* the types and the hooks are the process's */
@@ -58,9 +87,18 @@ static int execute(PyObject *module)
         return -1;
     }
     if (!add_type(module, &session_spec, &session_type) ||
+        !add_type(module, &plan_spec, &plan_type) ||
         !add_type(module, &function_spec, &function_type) ||
+        !add_type(module, &callback_spec, &callback_type) ||
+        !add_type(module, &listener_spec, &listener_type) ||
+        !add_type(module, &pending_spec, &pending_type) ||
         !add_type(module, &buffer_spec, &buffer_type) ||
-        !add_type(module, &pointer_spec, &pointer_type))
+        !add_type(module, &pointer_spec, &pointer_type) ||
+        !add_type(module, &aggregate_spec, &aggregate_type) ||
+        !add_derived(module, &aggregate_class_spec, &PyType_Type, &aggregate_class) ||
+        !add_derived(module, &array_spec, aggregate_type, &array_type) ||
+        !add_type(module, &field_spec, &field_type) || !add_type(module, &part_spec, &part_type) ||
+        PyModule_AddFunctions(module, record_functions) != 0)
         return -1;
     return PyModule_AddIntMacro(module, KIND_VOID) || PyModule_AddIntMacro(module, KIND_SIGNED) ||
                    PyModule_AddIntMacro(module, KIND_UNSIGNED) ||
@@ -68,14 +106,16 @@ static int execute(PyObject *module)
                    PyModule_AddIntMacro(module, KIND_FLOAT) ||
                    PyModule_AddIntMacro(module, KIND_X87) ||
                    PyModule_AddIntMacro(module, KIND_POINTER) ||
-                   PyModule_AddIntMacro(module, KIND_STRING)
+                   PyModule_AddIntMacro(module, KIND_STRING) ||
+                   PyModule_AddIntMacro(module, KIND_BYTES)
                ? -1
                : 0;
 }
 
 static PyMethodDef functions[] = {
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS,
-     "set_hooks(*, argument, count, ended, arena): who explains errors."},
+     "set_hooks(*, argument, count, ended, arena, map, batch): who explains errors, and does\n"
+     "what is written in Python."},
     {0},
 };
 

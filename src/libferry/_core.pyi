@@ -1,5 +1,6 @@
 """The compiled half; native/extension has its story."""
 
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 KIND_VOID: Final[int]
@@ -10,10 +11,18 @@ KIND_FLOAT: Final[int]
 KIND_X87: Final[int]
 KIND_POINTER: Final[int]
 KIND_STRING: Final[int]
+KIND_BYTES: Final[int]
 
 class Session:
+    services_of: Any
     def __init__(
-        self, *, arena: int = 0, spin_ns: int = 0, timeout_ns: int = 0, doorbell: bool = False
+        self,
+        *,
+        arena: int = 0,
+        spin_ns: int = 0,
+        timeout_ns: int = 0,
+        doorbell: bool = False,
+        one_thread: bool = False,
     ) -> None: ...
     @property
     def errno(self) -> int: ...
@@ -24,15 +33,37 @@ class Session:
     @property
     def memory(self) -> int: ...
     @property
+    def bell(self) -> int: ...
+    @property
+    def base(self) -> int: ...
+    @property
+    def channel(self) -> tuple[int, int] | None: ...
+    def wait_any(self, pendings: list[Pending], rung: int, /) -> None: ...
+    def ring(self) -> None: ...
+    @property
     def arena_free(self) -> int: ...
     def attach(self, pid: int, socket: int, timeout_ns: int, /) -> None: ...
     def services(self) -> tuple[int, ...]: ...
     def close(self, handle: int = 0, /) -> None: ...
     def death(self) -> dict[str, Any]: ...
 
+class Plan:
+    signature: Any
+    def __init__(
+        self,
+        signature: object,
+        arguments: tuple[object, ...],
+        result: object,
+        addresses: tuple[tuple[int, int, int], ...],
+        encoding: str | None,
+        library: object,
+        vector_count: int,
+        x87_results: int,
+        stack_bytes: int,
+    ) -> None: ...
+
 class Function:
     __name__: str
-    signature: Any
     session: Session
     service: bool
     address: int
@@ -41,17 +72,50 @@ class Function:
         session: Session,
         address: int,
         name: str,
-        signature: object,
-        arguments: tuple[tuple[int, int, int, int, bool, bool, bool, str, int, str], ...],
-        result: tuple[int, int, int],
-        hook: object,
-        encoding: str | None,
-        vector_count: int,
-        stack_bytes: int,
+        plan: Plan,
         keep_gil: bool,
         service: bool,
     ) -> None: ...
+    @property
+    def signature(self) -> Any: ...
     def __call__(self, *values: Any) -> Any: ...
+    def map(self, *columns: Any, out: Any = None, progress: Any = None) -> Any: ...
+    def batch(self, rows: Any) -> list[Any]: ...
+    def post(self, *values: Any) -> Pending: ...
+    def fill(self, frame: Any, place: int, values: tuple[Any, ...], /) -> None: ...
+    def call_rows(
+        self, rows: tuple[tuple[Any, ...], ...], /
+    ) -> tuple[list[Any], dict[int, Exception]]: ...
+
+class Listener:
+    def __init__(self, session: Session, guest: int) -> None: ...
+    def wait(self) -> None: ...
+    def serve(self, session: Session, taken: object, /) -> bool: ...
+
+class Pending:
+    def wait(self) -> Any: ...
+    def ready(self) -> bool: ...
+
+class Callback:
+    address: int
+    number: int
+    callable: Any
+    type: str
+    session: Session
+    def __init__(
+        self,
+        session: Session,
+        plan: Plan,
+        callable: object,
+        type: str,
+        error: object,
+        description: bytes,
+    ) -> None: ...
+    @property
+    def description(self) -> int: ...
+    @property
+    def signature(self) -> Any: ...
+    def drop(self) -> None: ...
 
 class Buffer:
     def __init__(self, session: Session, size: int, type: str | None = None) -> None: ...
@@ -76,4 +140,90 @@ class Pointer:
     @property
     def session(self) -> Session: ...
 
-def set_hooks(*, argument: object, count: object, ended: object, arena: object) -> None: ...
+def set_hooks(
+    *,
+    argument: object,
+    count: object,
+    ended: object,
+    arena: object,
+    map: object,
+    batch: object,
+) -> None: ...
+
+class AggregateType(type):
+    ctype: Final[Any]
+    abi: Final[str]
+    codec: Final[Any]
+    size: Final[int]
+    pointers: Final[bool]
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        /,
+        *,
+        ctype: object,
+        abi: str,
+        codec: object,
+        size: int,
+        array: bool,
+        pointers: bool,
+        shape: tuple[int, ...] | None,
+        format: bytes,
+        itemsize: int,
+        element: Field | AggregateType | None,
+        inner: int,
+    ) -> Any: ...
+
+class Aggregate(metaclass=AggregateType):
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Array(Aggregate):
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+    def __setitem__(self, index: Any, value: object, /) -> None: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+class Part:
+    def __init__(
+        self,
+        cls: type[Aggregate],
+        offset: int,
+        length: int,
+        assign: Callable[[Aggregate, object], None],
+    ) -> None: ...
+    def __get__(self, value: Aggregate | None, owner: object = None, /) -> Any: ...
+    def __set__(self, value: Aggregate, part: object, /) -> None: ...
+
+class Field:
+    def __init__(
+        self,
+        kind: int,
+        size: int,
+        offset: int,
+        convert: Callable[[object], object],
+        bits: int = 0,
+        bit: int = 0,
+    ) -> None: ...
+    def __get__(self, value: Aggregate | None, owner: object = None, /) -> Any: ...
+    def __set__(self, value: Aggregate, number: object, /) -> None: ...
+    def load(self, array: Aggregate, offset: int, /) -> Any: ...
+    def store(self, array: Aggregate, offset: int, value: object, /) -> None: ...
+
+def own(
+    cls: type[Aggregate], data: bytes | bytearray | memoryview, library: object, length: int = 0, /
+) -> Any: ...
+def view(
+    cls: type[Aggregate], memory: object, offset: int, library: object, length: int = 0, /
+) -> Any: ...
+def view_address(
+    cls: type[Aggregate], address: int, session: Session, library: object, length: int = 0, /
+) -> Any: ...
+def read_bytes(value: Aggregate, offset: int, size: int, /) -> bytes: ...
+def write_bytes(value: Aggregate, offset: int, data: bytes, /) -> None: ...
+def length_of(value: Aggregate, /) -> int: ...
+def size_of(value: Aggregate, /) -> int: ...
+def library_of(value: Aggregate, /) -> Any: ...
+def address_of(value: Aggregate, session: Session, /) -> int | None: ...
+def kept_of(value: Aggregate, /) -> tuple[dict[tuple[int, int], tuple[object, ...]], int]: ...

@@ -46,7 +46,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The ``width`` bytes of the frame at ``cell`` hold the address of its ``size`` bytes at ``at``.
+    """The ``width`` bytes at ``cell`` hold the address of the ``size`` bytes at ``at``.
 
     The address is that of the frame where the library sees it.
     """
