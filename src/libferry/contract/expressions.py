@@ -178,10 +178,20 @@ def _common(abi: Abi, left: CType, right: CType) -> CType:
         reals = [t for t in (left, right) if isinstance(t, Real)]
         return max(reals, key=lambda t: t.size)
     if isinstance(left, Integer) and isinstance(right, Integer):
-        if left.size == right.size and left.signed != right.signed:
-            return right if left.signed else left
-        return left if left.size >= right.size else right
+        if left.size != right.size:
+            return left if left.size > right.size else right
+        # as wide as each other: the longer name, and unsigned if either is
+        name = max(_rank(left), _rank(right))[1]
+        signed = left.signed and right.signed
+        return Integer(name if signed else f"unsigned {name}", left.size, signed)
     raise NotConstant(f"{left.name} and {right.name} cannot be computed with")
+
+
+def _rank(ctype: Integer) -> tuple[int, str]:
+    """6.3.1.1p1; an enum's is that of int."""
+    name = ctype.name.removeprefix("unsigned ")
+    ranks = ("int", "long", "long long", "__int128")
+    return (ranks.index(name), name) if name in ranks else (0, "int")
 
 
 def _binary(words: Words, precedence: int) -> Constant:

@@ -376,8 +376,9 @@ class Reader:
             )
         aligned, packed = given.aligned or None, given.packed
         if declared.type.aligned is not None:
-            # what a typedef asks for may be less than the type needs
-            packed = True
+            # what a typedef asks for may be less than the type needs; not so where
+            # Microsoft's rules hold
+            packed = packed or self.abi.bit_fields == "sysv"
             aligned = max(declared.type.aligned, aligned or 0)
         return Member(declared.name, ctype, declared.bits, aligned, packed)
 
