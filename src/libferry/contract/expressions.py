@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +42,7 @@ _BINARY = {
     **dict.fromkeys(("+", "-"), 9),
     **dict.fromkeys(("*", "/", "%"), 10),
 }
+DEEPEST = 100
 LONGEST_DIGITS = 1000  # of a literal
 
 
@@ -62,6 +64,7 @@ class Words(Protocol):
     words: list[str]
     at: int
     abi: Abi
+    depth: int  # of expressions within expressions
 
     def starts_type(self, at: int) -> bool:
         """Whether a type's name begins at that word."""
@@ -89,6 +92,21 @@ def evaluate(words: Words) -> Constant:
         NotConstant: it has no value, or none that is known here.
         DeclarationError: a type in it cannot be read.
     """
+    return _deeper(words, _conditional)
+
+
+def _deeper(words: Words, read: Callable[[Words], Constant]) -> Constant:
+    """Read something within something: C asks for 63 levels (5.2.4.1)."""
+    if words.depth > DEEPEST:
+        raise NotConstant("it is nested too deeply")
+    words.depth += 1
+    try:
+        return read(words)
+    finally:
+        words.depth -= 1
+
+
+def _conditional(words: Words) -> Constant:
     condition = _binary(words, 1)
     if words.words[words.at] != "?":
         return condition
@@ -288,6 +306,10 @@ def unary(words: Words) -> Constant:
     Raises:
         NotConstant: it has no value, or none that is known here.
     """
+    return _deeper(words, _unary)
+
+
+def _unary(words: Words) -> Constant:
     word = words.words[words.at]
     if word in ("+", "-", "~", "!"):
         words.at += 1

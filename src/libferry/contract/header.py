@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from libferry.abi import CallPlan, CType
+from libferry.abi import Array, CallPlan, CType, FunctionType, Pointer
 from libferry.abi.types import Convention, spell
+from libferry.errors import DeclarationError
 
 Direction = Literal["", "in", "out", "inout"]
 
@@ -86,8 +87,6 @@ class Signature:
 
 def declaration(ctype: CType, name: str) -> str:
     """A type and what has it, as C writes both."""
-    from libferry.abi import Array, FunctionType, Pointer
-
     if isinstance(ctype, Pointer) and isinstance(ctype.to, FunctionType | Array):
         inner = f"(*{name})"
         return declaration(ctype.to, inner)
@@ -123,7 +122,12 @@ class Lazy(Mapping[str, V], Generic[V]):
     def __getitem__(self, name: str) -> V:
         if name in self._made:
             return self._made[name]
-        value = self._make(name)
+        try:
+            value = self._make(name)
+        except RecursionError:
+            raise DeclarationError(
+                f"read {name}", "it is nested too deeply", hint="give plain C declarations"
+            ) from None
         if value is None:
             raise KeyError(name)
         self._made[name] = value

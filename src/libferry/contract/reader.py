@@ -41,6 +41,7 @@ from libferry.contract.syntax import Declared, Parser, Qualified, is_identifier
 from libferry.contract.tokens import TRIED, Tokens, link, tokenize, words_of
 from libferry.errors import DeclarationError, UnsupportedDeclaration
 
+MOST_NESTED = 60  # records within records, or typedefs of typedefs
 _RESERVED = re.compile("_[_A-Z]")  # 7.1.3: names of the compiler and its library
 
 Known = Header | tuple[tuple[str, CType], ...]
@@ -69,10 +70,13 @@ class Reader:
         self._records: dict[str, Record] = {}
         self._laying_out: set[str] = set()
         self._cut: set[str] = set()
+        self._depths: dict[str, int] = {}
+        self._resolving = 0
         self._enums: dict[int, Integer] = {}
         self._constants: dict[str, Constant | None] = {}
         words = tokens.words
         self._places = {n: at for at, n in self.outline.unnamed.items() if words[at] != "enum"}
+        self._has_transparent = any(w.strip("_") == "transparent_union" for w in set(words))
         self._settle_objects()
 
     def _settle_objects(self) -> None:
@@ -107,12 +111,21 @@ class Reader:
         """The type of that name, or None."""
         if name in self._typedefs:
             return self._typedefs[name]
+        if self._resolving > MOST_NESTED:
+            raise DeclarationError(
+                f"read the type {name}",
+                f"it is behind more than {MOST_NESTED} typedefs",
+                hint="give plain C declarations",
+            )
         self._typedefs[name] = None  # should it be asked for while it is made
+        self._resolving += 1
         try:
             found = self._typedef(name)
         except BaseException:
             del self._typedefs[name]
             raise
+        finally:
+            self._resolving -= 1
         self._typedefs[name] = found
         return found
 
@@ -172,15 +185,33 @@ class Reader:
             if place is not None:
                 return Qualified(self._enum(place))
             known = self.known_types.get(f"enum {name}")
-            return Qualified(known or Integer(f"enum {name}", self.abi.sizes["int"], False))
-        if name:
-            return Qualified(Opaque(f"{keyword} {name}"))
-        if not own:
+            return Qualified(known or self._unknown_enum(f"enum {name}"))
+        found = f"{keyword} {name}" if name else self.outline.unnamed.get(at) if own else None
+        if found is None:
             raise DeclarationError(
-                TRIED, f"a {keyword} cannot be defined here", hint="declare it in the header"
+                TRIED,
+                f"{tokens.place(at)}: a {keyword} cannot be defined here",
+                hint="declare it before it is used",
             )
-        found = self.outline.unnamed[at]
-        return Qualified(Opaque(found), transparent=False)
+        return Qualified(Opaque(found), transparent=self._is_transparent(found))
+
+    def _is_transparent(self, name: str) -> bool:
+        """Whether it is a union that is passed as its first member, GNU's way."""
+        at = self.outline.tags.get(name, self._places.get(name))
+        if not self._has_transparent or at is None or self.tokens.words[at] != "union":
+            return False
+        attributes = Attributes()
+        parser = Parser(self, self.tokens, at + 1)
+        parser.attributes(attributes)
+        parser.at += is_identifier(parser.words[parser.at])
+        parser.attributes(attributes)
+        parser.at = self.tokens.closing[parser.at] + 1
+        parser.attributes(attributes)
+        return attributes.transparent
+
+    def _unknown_enum(self, name: str) -> Integer:
+        """An enum whose enumerators are not declared is taken for one of few of them."""
+        return Integer(name, self.abi.sizes["int"], "windows" in self.abi.os)
 
     def object_type(self, name: str) -> CType | None:
         """The type of a variable or function."""
@@ -320,6 +351,8 @@ class Reader:
         if name in self._laying_out:
             self._cut.add(name)
             return None
+        if len(self._laying_out) > MOST_NESTED:
+            raise self._nested(name)
         self._laying_out.add(name)
         try:
             record = self._lay_out(name, at)
@@ -343,6 +376,10 @@ class Reader:
         members = [self._member(parser, declared) for declared, _ in parser.members()]
         parser.attributes(own)
         self._check(own, f"lay out {name}")
+        depth = 1 + max((self._depth(member.type) for member in members), default=0)
+        if depth > MOST_NESTED:
+            raise self._nested(name)
+        self._depths[name] = depth
         try:
             return make_record(
                 self.abi,
@@ -359,6 +396,18 @@ class Reader:
                 f"{self.tokens.place(at)}: {error}",
                 hint="give its members as C allows them",
             ) from None
+
+    def _depth(self, ctype: CType) -> int:
+        while isinstance(ctype, Array):
+            ctype = ctype.of
+        return self._depths.get(ctype.name, 1) if isinstance(ctype, Record) else 0
+
+    def _nested(self, name: str) -> DeclarationError:
+        return DeclarationError(
+            f"lay out {name}",
+            f"records are nested more than {MOST_NESTED} deep",
+            hint="give plain C declarations",
+        )
 
     def _member(self, parser: Parser, declared: Declared) -> Member:
         given = declared.attributes
@@ -543,7 +592,12 @@ class Reader:
             )
         if name.startswith("enum "):
             at = self.outline.tags.get(name)
-            return self.known_types.get(name) if at is None else self._enum(at)
+            if at is not None:
+                return self._enum(at)
+            known = self.known_types.get(name)
+            if known is None and name in self.outline.mentioned:
+                return self._unknown_enum(name)
+            return known
         if name not in self.outline.typedefs:
             return self._record(name) if name in self._places else self.known_types.get(name)
         found = self.typedef(name)

@@ -290,7 +290,7 @@ def _pragma_words(tokens: Tokens) -> list[tuple[int, str]]:
         for _ in range(words.count(name)):
             at = words.index(name, at + 1)
             closing = tokens.closing.get(at + 1, at)
-            text = " ".join(words[at + 2 : closing]).replace("\\\"", '"').strip('"')
+            text = " ".join(words[at + 2 : closing]).replace('\\"', '"').strip('"')
             if pack := _PACK.match(text):
                 found.append((closing, pack[1]))
     return found
