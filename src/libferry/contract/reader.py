@@ -636,14 +636,17 @@ class Reader:
         """
         for name in self.outline.defined:
             raise self._refusal(name, "it has a body", "give declarations only")
-        types = {name: self.type(name) for name in self.type_names()}
+        types: dict[str, CType | None] = {}
+        if not isinstance(self.known, Header):  # a whole one may hold ten thousand
+            types.update(self.known_types)
+        types.update((name, self.type(name)) for name in self.type_names())
         functions = {name: self.signature(name) for name in self.outline.functions}
         variables = {name: self.variable(name) for name in self.outline.objects}
         for name in self.outline.enumerators:
             self.constant(name)
         return Header(
             {name: found for name, found in functions.items() if found is not None},
-            {**self.known_types, **{n: t for n, t in types.items() if t is not None}},
+            {name: found for name, found in types.items() if found is not None},
             self._constants_by_name(),
             {name: found for name, found in variables.items() if found is not None},
             self._thread_safe(),
