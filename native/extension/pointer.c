@@ -315,6 +315,8 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     if (PyObject_TypeCheck(value, pointer_type))
         return pack_address(packing, slot, index, value, ((Pointer *)value)->session,
                             ((Pointer *)value)->type, ((Pointer *)value)->address);
+    if (PyObject_TypeCheck(value, callback_type) && !callback_address(value))
+        return refuse(packing, index, value, "released");
     if (PyObject_TypeCheck(value, callback_type))
         return pack_address(packing, slot, index, value, callback_session(value),
                             callback_pointer_type(value), callback_address(value));
