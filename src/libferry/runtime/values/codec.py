@@ -25,6 +25,7 @@ from libferry.abi import (
     Record,
     Vector,
     Void,
+    size_of,
     spell,
 )
 from libferry.errors import ArgumentTypeError, DeclarationError
@@ -41,6 +42,8 @@ from libferry.runtime.values.scalars import (
     VectorCodec,
 )
 from libferry.runtime.values.structs import Struct
+
+LARGEST_SIZE = 1 << 47  # bytes: an address space
 
 _lock = threading.RLock()
 _codecs: WeakValueDictionary[tuple[str, CType], Codec] = WeakValueDictionary()
@@ -64,7 +67,8 @@ def codec_of(abi: str, ctype: CType) -> Codec:
     with _lock:
         codec = _codecs.get((abi, ctype))
         if codec is None:
-            codec = _codecs[abi, ctype] = _make(abi, ctype)
+            # making one takes time, in which what is collected may have made it, too
+            codec = _codecs.setdefault((abi, ctype), _make(abi, ctype))
         if len(_recent) >= RECENT:
             _recent.clear()
         _recent[abi, id(ctype)] = ctype, ref(codec)
@@ -72,6 +76,12 @@ def codec_of(abi: str, ctype: CType) -> Codec:
 
 
 def _make(abi: str, ctype: CType) -> Codec:
+    if getattr(ctype, "size", 0) > LARGEST_SIZE:
+        raise DeclarationError(
+            f"make a value of {spell(ctype)}",
+            f"it has {size_of(ctype):,} bytes, more than an address space",
+            hint="check the declaration",
+        )
     match ctype:
         case Integer():
             return IntegerCodec(ctype)
@@ -101,7 +111,8 @@ def elements_of(abi: str, ctype: CType) -> Elements:
     with _lock:
         elements = _elements.get((abi, ctype))
         if elements is None:
-            elements = _elements[abi, ctype] = Elements(abi, codec_of(abi, ctype))
+            made = Elements(abi, codec_of(abi, ctype))
+            elements = _elements.setdefault((abi, ctype), made)
         return elements
 
 
