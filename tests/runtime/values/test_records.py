@@ -222,6 +222,7 @@ def test_a_flexible_array_goes_on_behind_the_record() -> None:
     message = struct("struct s { int length; short data[]; };")
     made = message(length=3, data=[1, 2, 3])
     assert bytes(made) == b"\3\0\0\0\1\0\2\0\3\0"
+    assert made.size == 10
     assert made.data.tolist() == [1, 2, 3]
     made.data[2] = 9
     assert made.copy().data.tolist() == [1, 2, 9]

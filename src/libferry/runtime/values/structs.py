@@ -83,6 +83,11 @@ class Struct(_core.Aggregate):
             )
         return int(address)
 
+    @property
+    def size(self) -> int:
+        """Bytes, those of a flexible array at its end included."""
+        return _core.size_of(self)
+
     def as_dict(self) -> dict[str, object]:
         """Its fields as Python values; records in it as dicts, arrays as lists."""
         return {name: plain(self[name]) for name in type(self).codec.slots}
