@@ -15,8 +15,9 @@
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
  *   record.c     structures, unions and arrays (record.h)
- *   record_class.c   the class of their classes
+ *   array.c      an array's elements, and a record's parts
  *   field.c      a number in one of those
+ *   record_class.c   the class of their classes
  *   module.c     the module
  *
  * Nothing here explains an error. What went wrong is handed, as a short code, to

@@ -31,6 +31,7 @@ POINT = "struct point { int x, y; };"
 def test_fields_are_given_by_name_by_position_or_as_one_value() -> None:
     point = struct(POINT, "struct point")
     first = point(x=1, y=2)
+    assert struct("struct s { char name[4]; };")("abc").name.string() == "abc"
     assert first == point(1, 2) == point({"x": 1, "y": 2}) == point((1, 2)) == point(first)
     assert point() == point(0, 0)
     assert repr(first) == "<struct point x=1 y=2>"

@@ -33,6 +33,8 @@ def initial(args: tuple[object, ...], fields: Mapping[str, object]) -> object:
 
 
 def _is_whole(value: object) -> bool:
+    if isinstance(value, str | bytes | bytearray):
+        return False
     return isinstance(value, Mapping | Sequence | _core.Aggregate) or bool(row_names(value))
 
 
