@@ -92,6 +92,7 @@ static int array_set_subscript(PyObject *array, PyObject *key, PyObject *value)
 
 static PyType_Slot array_slots[] = {
     {Py_tp_doc, "An array: elements of one C type, side by side."},
+    {Py_tp_iter, PySeqIter_New},
     {Py_sq_length, array_length},
     {Py_sq_item, array_item},
     {Py_sq_ass_item, array_set_item},

@@ -90,6 +90,7 @@ static int execute(PyObject *module)
         !add_type(module, &plan_spec, &plan_type) ||
         !add_type(module, &function_spec, &function_type) ||
         !add_type(module, &callback_spec, &callback_type) ||
+        !add_type(module, &listener_spec, &listener_type) ||
         !add_type(module, &pending_spec, &pending_type) ||
         !add_type(module, &buffer_spec, &buffer_type) ||
         !add_type(module, &pointer_spec, &pointer_type) ||

@@ -212,7 +212,7 @@ static bool pack_converted(struct packing *packing, const struct slot *slot, Py_
     bool packed;
 
     if (!converted)
-        return refuse(packing, index, value, "not a pointer");
+        return false; /* which element of it is wrong is said already */
     if (converted == Py_NotImplemented)
         packed = refuse(packing, index, value, "not a pointer");
     else
@@ -315,6 +315,8 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     if (PyObject_TypeCheck(value, pointer_type))
         return pack_address(packing, slot, index, value, ((Pointer *)value)->session,
                             ((Pointer *)value)->type, ((Pointer *)value)->address);
+    if (PyObject_TypeCheck(value, callback_type) && !callback_address(value))
+        return refuse(packing, index, value, "released");
     if (PyObject_TypeCheck(value, callback_type))
         return pack_address(packing, slot, index, value, callback_session(value),
                             callback_pointer_type(value), callback_address(value));

@@ -11,7 +11,7 @@ is passed by reference gets its place behind the stack image.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libferry.abi import classify, eightbytes, flattening, frame, homogeneous
 from libferry.abi.classify import Piece, Way
@@ -176,6 +176,13 @@ def _merged(moves: list[Move]) -> tuple[Move, ...]:
 
 
 def _result_moves(abi: Abi, ctype: CType, way: Way) -> tuple[Move, ...]:
+    if way.lane:
+        integer = way.pieces[0].bank == "integer"
+        start = frame.RESULT_INTEGER if integer else abi.result_vectors
+        return tuple(
+            Move(start + n * way.lane, piece.size, piece.source)
+            for n, piece in enumerate(way.pieces)
+        )
     integers = vectors = 0
     x87 = iter((frame.RESULT_X87, frame.RESULT_X87_SECOND))
     moves = []
@@ -249,6 +256,9 @@ class _Call:
     def place(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> tuple[Move, ...]:
         """Deal out registers, or stack."""
         abi = self.abi
+        if variadic:
+            limit = abi.variadic.alignment
+            ways = tuple(replace(way, alignment=min(way.alignment, limit)) for way in ways)
         if not size_of(ctype) or not (ways[-1].pieces or ways[-1].place == "stack"):
             return ()
         way = ways[-1]
@@ -273,7 +283,7 @@ class _Call:
         if abi.positional:
             integers = len(self.arguments) + any(p.argument is None for p in self.pending)
             vectors = [n < integers for n in range(len(vectors))]
-        if even and way.alignment == 2 * abi.word:
+        if even and way.alignment >= 2 * abi.word and way.pieces[0].bank == "integer":
             integers = _up(integers, 2)
         moves = []
         run = sum(-(-p.size // abi.vector_width) for p in way.pieces if p.bank == "vector")
@@ -319,7 +329,7 @@ class _Call:
     def divided(self, ctype: CType, way: Way, even: bool) -> tuple[Move, ...]:
         """Put the first words in the registers that are left, and the rest on the stack."""
         abi = self.abi
-        if even and way.alignment == 2 * abi.word:
+        if even and way.alignment >= 2 * abi.word:
             self.integers = _up(self.integers, 2)
         left = self.limit - self.integers
         if left <= 0:

@@ -18,6 +18,7 @@ from libferry.abi import (
     Record,
     Vector,
     Void,
+    alignment_of,
     size_of,
 )
 
@@ -47,6 +48,14 @@ class Signature:
 
 
 FLOATING = ("float", "double", "long double")
+# Where Clang's va_arg does not look for a vector, or for a structure of some, where Clang
+# passes it: on i386 and Windows if it is small, on Arm's CPUs if it is wide.
+CONTRADICTED_VECTORS = {
+    *("i386-sysv", "i386-windows", "x86_64-windows", "aarch64-windows", "aarch64-apple")
+}
+# The same for anything that is aligned to this many bytes.
+CONTRADICTED_ALIGNMENT = {"aarch64-windows": 16}
+LARGEST = 160  # bytes of a structure
 # weights of what a structure is made of
 SHAPES = ("homogeneous", "pair", "bytes", "few", "few", "bits", "nested", "odd")
 
@@ -118,32 +127,44 @@ def invent_record(random: Random, abi: Abi, depth: int = 2) -> Declared:
         ]
     odd = random.random() < 0.15
     kind = "union" if random.random() < 0.15 else "struct"
-    record = Declared(
+    return Declared(
         kind,
         tuple(members),
         pick([0, 0, 1, 2, 4, 8]) if odd else 0,
         pick([0, 1, 2, 4, 8, 16, 32]) if odd else 0,
         pick([False, False, True]) if odd else False,
     )
-    return record
 
 
 def invent_type(random: Random, abi: Abi, tag: str, records: float) -> Typed:
     basic = basic_types(abi)
     if random.random() < records:
-        declared = name_members(invent_record(random, abi))
-        record = lay_out(abi, declared, tag)
+        while True:
+            declared = name_members(invent_record(random, abi))
+            record = lay_out(abi, declared, tag)
+            if record.size <= LARGEST:
+                break
         return Typed(record.name, record, define(declared, tag))
     common = ["int", "long long", "float", "double", "void *", "char", "unsigned short", "_Bool"]
     name = random.choice(common if random.random() < 0.5 else sorted(basic))
     return Typed(name, basic[name])
 
 
+def holds_vector(ctype: CType) -> bool:
+    if isinstance(ctype, Record):
+        return any(holds_vector(field.type) for field in ctype.fields)
+    return holds_vector(ctype.of) if isinstance(ctype, Array) else isinstance(ctype, Vector)
+
+
 def promoted(typed: Typed, abi: Abi) -> bool:
     """Whether a value of this type may be a variadic argument as it is."""
     ctype = typed.ctype
-    if isinstance(ctype, Vector) and ctype.size < 16:
-        return False  # Clang does not always agree with itself about such
+    if abi.name in CONTRADICTED_VECTORS and holds_vector(ctype):
+        return False
+    if alignment_of(abi, ctype) >= CONTRADICTED_ALIGNMENT.get(abi.name, 1024):
+        return False
+    if isinstance(ctype, Record) and ctype.size and not any(mask(ctype)):
+        return False  # nothing but unnamed bit-fields: the same again
     if isinstance(ctype, Integer | Boolean):
         return size_of(ctype) >= abi.sizes["int"]
     return not (isinstance(ctype, Real) and ctype.size < 8)

@@ -155,7 +155,7 @@ class ArrayCodec(Codec):
             not self.pointers or _core.library_of(value) is context.library
         ):
             if self.pointers:
-                context.kept.append(value)
+                context.kept += keeping.held(value)
             return _core.read_bytes(value, 0, _core.size_of(value))
         if isinstance(value, str | bytes | bytearray | Mapping | Set) or not (
             hasattr(value, "__len__") and hasattr(value, "__iter__")
@@ -358,7 +358,7 @@ class Array(_core.Array):
         data, library = _core.read_bytes(self, 0, _core.size_of(self)), _core.library_of(self)
         made: Array = _core.own(type(self), data, library, len(self))
         if type(self).pointers:
-            keeping.keep(made, 0, len(data), [self])
+            keeping.keep(made, 0, len(data), keeping.held(self))
         return made
 
     def __copy__(self) -> Array:

@@ -16,10 +16,11 @@ from libferry.abi import CType, Integer, Record
 from libferry.abi import Field as CField
 from libferry.errors import SymbolNotFound
 from libferry.runtime.showing import kind
+from libferry.runtime.values import keeping
 from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type, wrong_value
 from libferry.runtime.values.fields import Member, Slot, extract, insert, store
 from libferry.runtime.values.scalars import BooleanCodec, IntegerCodec, NumberCodec
-from libferry.runtime.values.structs import Struct
+from libferry.runtime.values.structs import Struct, row_names
 
 
 class RecordCodec(Codec):
@@ -125,7 +126,7 @@ class RecordCodec(Codec):
             case Sequence():
                 given = self._in_order(value)
             case _:
-                names = getattr(getattr(value, "dtype", None), "names", None)
+                names = row_names(value)
                 if not names:
                     raise self._not_one(value)
                 given = {name: value[name] for name in names}  # type: ignore[index]
@@ -201,7 +202,7 @@ class RecordCodec(Codec):
         data = _core.read_bytes(value, 0, type(value).size)
         if theirs is self and (not self.pointers or _core.library_of(value) is context.library):
             if self.pointers:
-                context.kept.append(value)
+                context.kept += keeping.held(value)
             return data
         if isinstance(theirs, RecordCodec) and theirs.record.name == self.record.name:
             return self.convert(theirs, data)

@@ -29,8 +29,16 @@ def initial(args: tuple[object, ...], fields: Mapping[str, object]) -> object:
         return fields
     if fields:
         raise wrong_type("it is given by position and by name", "give a dict, or names only")
-    whole = len(args) == 1 and isinstance(args[0], Mapping | Sequence | _core.Aggregate)
-    return args[0] if whole else args
+    return args[0] if len(args) == 1 and _is_whole(args[0]) else args
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Mapping | Sequence | _core.Aggregate) or bool(row_names(value))
+
+
+def row_names(value: object) -> tuple[str, ...] | None:
+    """The fields of a row of a structured numpy array; None for anything else."""
+    return getattr(getattr(value, "dtype", None), "names", None)
 
 
 S = TypeVar("S", bound=_core.Aggregate)
@@ -48,6 +56,8 @@ class Struct(_core.Aggregate):
 
     def __new__(cls, /, *args: object, **fields: object) -> Self:
         """Make one in this process's memory: by position, by name, or of one value."""
+        if not isinstance(cls, _core.AggregateType):
+            raise TypeError("a Struct has a C type: lib.new makes one")
         codec: RecordCodec = cls.codec
         try:
             data = codec.encode(initial(args, fields), Context(flexible=True))
@@ -88,16 +98,10 @@ class Struct(_core.Aggregate):
         return _copy(self)
 
     def __getitem__(self, name: str) -> Any:
-        return self._ferry_descriptor(name).__get__(self, type(self))
+        return _descriptor(self, name).__get__(self, type(self))
 
     def __setitem__(self, name: str, value: object) -> None:
-        self._ferry_descriptor(name).__set__(self, value)
-
-    def _ferry_descriptor(self, name: str) -> Any:
-        codec: RecordCodec = type(self).codec
-        if isinstance(name, str) and name in codec.descriptors:
-            return codec.descriptors[name]
-        return codec.missing(str(name))
+        _descriptor(self, name).__set__(self, value)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -111,12 +115,19 @@ class Struct(_core.Aggregate):
         return sorted({*super().__dir__(), *type(self).codec.slots})
 
 
+def _descriptor(record: Struct, name: str) -> Any:
+    codec: RecordCodec = type(record).codec
+    if isinstance(name, str) and name in codec.descriptors:
+        return codec.descriptors[name]
+    return codec.missing(str(name))
+
+
 def _copy(record: S) -> S:
     library = _core.library_of(record)
     size = _core.size_of(record)
     made: S = _core.own(type(record), _core.read_bytes(record, 0, size), library, size)
     if type(record).pointers:
-        keeping.keep(made, 0, size, [record])
+        keeping.keep(made, 0, size, keeping.held(record))
     return made
 
 
