@@ -8,12 +8,18 @@ printed and compared anywhere.
 
 from libferry.abi import (
     aarch64_aapcs64,
+    aarch64_apple,
+    aarch64_windows,
+    arm_hardfloat,
     i386_sysv,
     i386_windows,
+    loongarch64_lp64d,
+    riscv64_lp64d,
     x86_64_sysv,
     x86_64_windows,
 )
 from libferry.abi.facts import Abi
+from libferry.abi.layout import Member, alignment_of, make_record
 from libferry.abi.lower import lower
 from libferry.abi.plan import CallPlan, Move, Reference
 from libferry.abi.types import (
@@ -37,7 +43,18 @@ from libferry.abi.types import (
 
 ABIS: dict[str, Abi] = {
     module.ABI.name: module.ABI
-    for module in (x86_64_sysv, i386_sysv, x86_64_windows, i386_windows, aarch64_aapcs64)
+    for module in (
+        x86_64_sysv,
+        i386_sysv,
+        x86_64_windows,
+        i386_windows,
+        aarch64_aapcs64,
+        aarch64_apple,
+        aarch64_windows,
+        arm_hardfloat,
+        riscv64_lp64d,
+        loongarch64_lp64d,
+    )
 }
 
 __all__ = [
@@ -51,6 +68,7 @@ __all__ = [
     "Field",
     "FunctionType",
     "Integer",
+    "Member",
     "Move",
     "Opaque",
     "Pointer",
@@ -60,7 +78,9 @@ __all__ = [
     "Value",
     "Vector",
     "Void",
+    "alignment_of",
     "lower",
+    "make_record",
     "size_of",
     "spell",
 ]

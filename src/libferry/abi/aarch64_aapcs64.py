@@ -13,7 +13,7 @@ Odd: plain ``char`` is unsigned, and so is ``wchar_t``. Narrow arguments take a
 whole 8-byte slot on the stack here; Apple's variant packs them.
 """
 
-from libferry.abi.facts import LP64, Abi
+from libferry.abi.facts import BINARY128, LP64, Abi
 
 ABI = Abi(
     name="aarch64-aapcs64",
@@ -23,6 +23,10 @@ ABI = Abi(
     sizes=LP64,
     char_signed=False,
     wchar_signed=False,
+    long_double=BINARY128,
+    int128=True,
+    vector_alignment=16,
+    unnamed_bit_fields_align=True,
     integer_registers=tuple(f"x{n}" for n in range(8)),
     vector_registers=tuple(f"v{n}" for n in range(8)),
     stack_slot=8,

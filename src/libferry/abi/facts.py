@@ -8,6 +8,13 @@ from types import MappingProxyType
 from typing import Literal
 
 from libferry.abi import frame
+from libferry.abi.types import Real
+
+# The four things that a long double is. All of them are spelled the same.
+X87_16 = Real("long double", 16, "x87")
+X87_12 = Real("long double", 12, "x87")
+BINARY128 = Real("long double", 16, "binary128")
+BINARY64 = Real("long double", 8, "binary64")
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,14 @@ class Abi:
             ``void *``.
         char_signed: whether plain ``char`` is signed.
         wchar_signed: whether ``wchar_t`` is signed.
+        long_double: what ``long double`` is.
+        int128: whether there is an ``__int128``.
+        scalar_alignment: the strictest alignment of a number or pointer, in bytes;
+            anything smaller is aligned to its size.
+        vector_alignment: the same for vectors.
+        bit_fields: which school lays them out (``libferry.abi.layout``).
+        unnamed_bit_fields_align: whether a bit-field without a name counts for its
+            record's alignment, in the System V school.
         integer_registers: argument registers for integers and pointers, in order;
             the n-th is loaded from the n-th integer cell of the frame.
         vector_registers: the same for floating point.
@@ -45,6 +60,8 @@ class Abi:
     sizes: Mapping[str, int]
     char_signed: bool
     wchar_signed: bool
+    long_double: Real
+    int128: bool
     integer_registers: tuple[str, ...]
     vector_registers: tuple[str, ...]
     stack_slot: int
@@ -53,6 +70,10 @@ class Abi:
     stack_start: int = 0
     stack_image: int = frame.STACK
     stdcall: tuple[str, ...] = ()
+    scalar_alignment: int = 16
+    vector_alignment: int = 64
+    bit_fields: Literal["sysv", "microsoft"] = "sysv"
+    unnamed_bit_fields_align: bool = False
 
     @property
     def pointer_size(self) -> int:

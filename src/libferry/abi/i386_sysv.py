@@ -15,7 +15,7 @@ whoever stores them.
 """
 
 from libferry.abi import frame
-from libferry.abi.facts import ILP32, Abi
+from libferry.abi.facts import ILP32, X87_12, Abi
 
 ABI = Abi(
     name="i386-sysv",
@@ -25,6 +25,9 @@ ABI = Abi(
     sizes=ILP32,
     char_signed=True,
     wchar_signed=True,
+    long_double=X87_12,
+    int128=False,
+    scalar_alignment=4,
     integer_registers=(),
     vector_registers=(),
     stack_slot=4,

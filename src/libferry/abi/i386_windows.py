@@ -16,7 +16,7 @@ underscore), or, with a .def file as Windows' own DLLs do, plain ``f``.
 """
 
 from libferry.abi import frame
-from libferry.abi.facts import ILP32_WINDOWS, Abi
+from libferry.abi.facts import BINARY64, ILP32_WINDOWS, Abi
 
 ABI = Abi(
     name="i386-windows",
@@ -26,6 +26,9 @@ ABI = Abi(
     sizes=ILP32_WINDOWS,
     char_signed=True,
     wchar_signed=False,
+    long_double=BINARY64,
+    int128=False,
+    bit_fields="microsoft",
     integer_registers=(),
     vector_registers=(),
     stack_slot=4,

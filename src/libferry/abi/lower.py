@@ -55,9 +55,7 @@ def lower(abi: Abi, result: CType, arguments: tuple[CType, ...]) -> CallPlan:
         raise NoPlan(f"its arguments take {image} bytes of stack; a frame has room for {room}")
     place, x87 = _result(abi, result)
     end = max([0, *(m.offset + m.width for (m,) in moves)])
-    return CallPlan(
-        abi.name, tuple(moves), (), place, None, x87, 0, vectors, stack, 0, image, end
-    )
+    return CallPlan(abi.name, tuple(moves), (), place, None, x87, 0, vectors, stack, 0, image, end)
 
 
 def _result(abi: Abi, result: CType) -> tuple[tuple[Move, ...], bool]:

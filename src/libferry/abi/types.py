@@ -127,6 +127,8 @@ class Record:
         size, alignment: in bytes.
         natural_alignment: the largest alignment of a member, without what
             ``_Alignas`` or ``aligned`` asked for beyond it on the record itself.
+        unnamed: the unnamed bit-fields. They carry nothing, but where a record has some
+            it may be passed differently (RISC-V, and what Arm calls homogeneous).
     """
 
     kind: Literal["struct", "union"]
@@ -135,6 +137,7 @@ class Record:
     size: int
     alignment: int
     natural_alignment: int
+    unnamed: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ upper half of a register that holds a narrow integer undefined, yet clang relies
 on callers extending to 32 bits; extending always satisfies everybody.
 """
 
-from libferry.abi.facts import LP64, Abi
+from libferry.abi.facts import LP64, X87_16, Abi
 
 ABI = Abi(
     name="x86_64-sysv",
@@ -27,6 +27,8 @@ ABI = Abi(
     sizes=LP64,
     char_signed=True,
     wchar_signed=True,
+    long_double=X87_16,
+    int128=True,
     integer_registers=("rdi", "rsi", "rdx", "rcx", "r8", "r9"),
     vector_registers=tuple(f"xmm{n}" for n in range(8)),
     stack_slot=8,

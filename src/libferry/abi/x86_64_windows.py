@@ -16,7 +16,7 @@ image begins with 32 bytes that carry nothing. ``long`` has 32 bits. stdcall and
 cdecl are accepted by compilers and mean nothing.
 """
 
-from libferry.abi.facts import LLP64, Abi
+from libferry.abi.facts import BINARY64, LLP64, Abi
 
 ABI = Abi(
     name="x86_64-windows",
@@ -26,6 +26,9 @@ ABI = Abi(
     sizes=LLP64,
     char_signed=True,
     wchar_signed=False,
+    long_double=BINARY64,
+    int128=True,
+    bit_fields="microsoft",
     integer_registers=("rcx", "rdx", "r8", "r9"),
     vector_registers=tuple(f"xmm{n}" for n in range(4)),
     positional=True,
