@@ -32,6 +32,7 @@ RECORD_SIZE = 1 << 16
 INVERTED_BY_CALLEE = 0x5A  # each byte behind an int32_t * is XORed with this
 
 TAKE_FACTS = "void take_facts(uint8_t *to)"
+TAKE_LAYOUTS = "void take_layouts(uint32_t *to)"
 TAKE_RECORD = "uint32_t take_record(uint8_t *to)"
 
 # What a header for these functions begins with.
@@ -132,6 +133,15 @@ def facts(target: Target) -> str:
         is_signed = f"({name})-1 < ({name})0" if name in target.integers else "0"
         lines.append(f"    to[{2 * index}] = sizeof({name}); to[{2 * index + 1}] = {is_signed};")
     return f"EXPORT {TAKE_FACTS} {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def layouts(names: Names) -> str:
+    """Let the library say how long and how aligned each record is."""
+    sizes = [
+        f"    to[{2 * n}] = sizeof({spelled}); to[{2 * n + 1}] = _Alignof({spelled});"
+        for n, spelled in enumerate(names.spell(record) for record in names.records())
+    ]
+    return "\n".join([f"EXPORT {TAKE_LAYOUTS} {{", *sizes, "}"])
 
 
 @dataclass
@@ -284,7 +294,8 @@ def library(target: Target, functions: Sequence[Function], arguments: bool = Fal
     for n, function in enumerate(functions):
         bodies += writer.makers(function, f"f{n}", arguments)
         bodies.append(writer.define(function, f"f{n}"))
-    return "\n".join([TYPEDEFS, *names.definitions, PRELUDE, facts(target), *bodies])
+    asked = [facts(target), layouts(names)]
+    return "\n".join([TYPEDEFS, *names.definitions, PRELUDE, *asked, *bodies])
 
 
 def expected_record(target: Target, ctype: Type, value: Value) -> bytes:

@@ -157,6 +157,12 @@ ARM = Target("arm-hardfloat", "arm-linux-gnueabihf", 4, 4, BINARY64, char_is_sig
 RISCV64 = Target("riscv64-lp64d", "riscv64-linux-gnu", 8, 8, BINARY128, char_is_signed=False)
 LOONGARCH64 = Target("loongarch64-lp64d", "loongarch64-linux-gnu", 8, 8, BINARY128)
 
+# Those whose CPU the emulator has.
+EMULATED = (
+    *(AARCH64_APPLE, AARCH64_WINDOWS, X86_64_SYSV, X86_64_WINDOWS, I386_SYSV, I386_WINDOWS),
+    *(AARCH64, ARM, RISCV64),
+)
+
 I386_LIBC = pytest.mark.needs("/lib/ld-linux.so.2", install="apt-get install libc6-i386")
 QEMU = pytest.mark.needs("/usr/bin/qemu-aarch64-static", install="apt-get install qemu-user-static")
 ARM_LIBC = pytest.mark.needs(

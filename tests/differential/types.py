@@ -145,6 +145,10 @@ class Names:
                 text = f"#pragma pack(push, {ctype.pack})\n{text}\n#pragma pack(pop)"
             self.definitions.append(text)
 
+    def records(self) -> list[Record]:
+        """Give the records that have names."""
+        return [ctype for ctype in self.tags if isinstance(ctype, Record)]
+
     def body(self, record: Record, tag: str) -> str:
         attributes = ["packed"] * record.packed
         if record.aligned:
