@@ -8,7 +8,7 @@ from libferry.abi import layout, types
 from libferry.abi.facts import Abi
 
 from .targets import FLOATS, LongDouble, Target
-from .types import COMPLEX_PARTS, VECTORS, Array, Enum, FunctionPointer, Record, Scalar, Type
+from .types import COMPLEX_PARTS, VECTORS, Array, Enum, FunctionPointer, Record, Scalar, Type, is_anonymous
 from .values import enum_size
 
 FORMS: dict[tuple[int, int], types.RealForm] = {
@@ -60,11 +60,14 @@ def describe(abi: Abi, target: Target, ctype: Type) -> types.CType:
     return describe_record(abi, target, ctype)
 
 
-def describe_record(abi: Abi, target: Target, record: Record) -> types.Record:
+def describe_record(abi: Abi, target: Target, record: Record, pack: int = 0) -> types.Record:
+    pack = pack or record.pack  # what holds for a definition holds for those within it
     members = [
         layout.Member(
             member.name,
-            describe(abi, target, member.type),
+            describe_record(abi, target, member.type, pack)
+            if is_anonymous(member) and isinstance(member.type, Record)
+            else describe(abi, target, member.type),
             bits=member.bits,
             aligned=member.aligned or None,
             packed=member.packed,
@@ -76,7 +79,7 @@ def describe_record(abi: Abi, target: Target, record: Record) -> types.Record:
         cast(Literal["struct", "union"], record.kind),
         "record",
         members,
-        pack=record.pack or None,
+        pack=pack or None,
         aligned=record.aligned or None,
         packed=record.packed,
     )

@@ -22,7 +22,7 @@ from .difference import Difference, story
 from .describe import describe
 from .emulator import FRAME, HEAP, Machine, Stopped, ThunkBody
 from .signatures import Argument, Callback, Function
-from .source import RECORD_SIZE, expected_record
+from .source import RECORD_SIZE, expected_record, written
 from .targets import Target
 from .types import VOID, FunctionPointer, Names, Type
 
@@ -312,20 +312,6 @@ def plan_of(plan: CallPlan, number: int | None) -> str:
     places = {move.offset for move in plan.arguments[number]}
     by_reference = [r for r in plan.references if any(r.at <= at < r.at + r.size for at in places)]
     return f"{plan.arguments[number]} {by_reference or ''}"
-
-
-def written(function: Function) -> Iterator[tuple[str, int | None, Type, object]]:
-    """Give what a function writes down, in order: where it is from, its number, type, value."""
-    for n, argument in enumerate(function.arguments):
-        if not isinstance(argument.value, Callback):
-            dots = " after the dots" * (n >= len(function.fixed))
-            yield f"argument {n + 1}{dots} (a{n})", n, argument.type, argument.value
-    for n, argument in enumerate(function.arguments):
-        if isinstance(argument.value, Callback):
-            assert isinstance(argument.type, FunctionPointer)
-            if argument.type.result != VOID:
-                where = f"the result of callback a{n}"
-                yield where, None, argument.type.result, argument.value.returns
 
 
 def check(caller: Caller, functions: Sequence[Function]) -> list[str]:

@@ -38,8 +38,6 @@ TAKE_RECORD = "uint32_t take_record(uint8_t *to)"
 # What a header for these functions begins with.
 TYPEDEFS = "\n".join(
     [
-        "#include <stddef.h>",
-        "#include <stdint.h>",
         "struct opaque;",
         *(
             f"typedef {element} {name} __attribute__((vector_size({count} * sizeof({element}))));"
@@ -51,9 +49,8 @@ TYPEDEFS = "\n".join(
 # No C library: with one, zig needs a minute for Windows the first time. `volatile`
 # keeps the compiler from making calls to memcpy out of the loops; for a long structure
 # it makes them all the same.
+INCLUDES = "#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>"
 PRELUDE = f"""
-#include <stdarg.h>
-
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
 #define OWN
@@ -280,7 +277,7 @@ class Writer:
 
 
 def header(functions: Sequence[Function]) -> tuple[str, Names]:
-    """Declare a whole batch; its functions are called f0, f1 and so on."""
+    """Declare a whole batch for libferry; its functions are called f0, f1 and so on."""
     names = Names("")
     declared = [f"{function.declaration(f'f{n}', names)};" for n, function in enumerate(functions)]
     return "\n".join([TYPEDEFS, *names.definitions, *declared, ""]), names
@@ -295,7 +292,7 @@ def library(target: Target, functions: Sequence[Function], arguments: bool = Fal
         bodies += writer.makers(function, f"f{n}", arguments)
         bodies.append(writer.define(function, f"f{n}"))
     asked = [facts(target), layouts(names)]
-    return "\n".join([TYPEDEFS, *names.definitions, PRELUDE, *asked, *bodies])
+    return "\n".join([INCLUDES, TYPEDEFS, *names.definitions, PRELUDE, *asked, *bodies])
 
 
 def expected_record(target: Target, ctype: Type, value: Value) -> bytes:
@@ -309,3 +306,17 @@ def expected_record(target: Target, ctype: Type, value: Value) -> bytes:
         wide = value.to_bytes(8, "little", signed=target.is_signed(ctype.name))
         return leaf_bytes(target, ctype, value) + wide
     return b"\0" * isinstance(ctype, Record) + leaf_bytes(target, ctype, value)
+
+
+def written(function: Function) -> Iterator[tuple[str, int | None, Type, Value]]:
+    """Give what a function writes down, in order: where it is from, its number, type, value."""
+    for n, argument in enumerate(function.arguments):
+        if not isinstance(argument.value, Callback):
+            dots = " after the dots" * (n >= len(function.fixed))
+            yield f"argument {n + 1}{dots} (a{n})", n, argument.type, argument.value
+    for n, argument in enumerate(function.arguments):
+        if isinstance(argument.value, Callback):
+            assert isinstance(argument.type, FunctionPointer)
+            if argument.type.result != VOID:
+                where = f"what callback a{n} returned"
+                yield where, None, argument.type.result, argument.value.returns
