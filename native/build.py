@@ -46,28 +46,55 @@ class Worker:
     abi: str
     target: str
     platform: str
-    trampoline: str
+    arch: str
     suffix: str = ""
+    options: tuple[str, ...] = ()
 
     def sources(self) -> list[Path]:
         """What it is compiled from."""
-        parts = ["main", "lane", "services", self.platform]
+        parts = ["main", "lane", "callback", "services", *PLATFORMS[self.platform]]
         files = [NATIVE / "worker" / f"{part}.c" for part in parts]
-        if self.platform == "posix":
-            files += [NATIVE / "worker" / "posix_services.c", NATIVE / "placement.c"]
-        return [*files, NATIVE / "arch" / f"{self.trampoline}.S"]
+        files += [NATIVE / "entry.c", NATIVE / "map.c"]
+        if self.platform == "linux":
+            files.append(NATIVE / "placement.c")
+        return [*files, *arch_sources(self.arch)]
 
 
+def arch_sources(name: str) -> list[Path]:
+    """The two ways between C and a frame."""
+    return [NATIVE / "arch" / f"{name}.S", NATIVE / "arch" / f"{name}_entry.S"]
+
+
+PLATFORMS = {
+    "linux": ("posix", "posix_services", "linux"),
+    "macos": ("posix", "posix_services", "macos"),
+    "windows": ("windows",),
+}
+
+# Each for the oldest CPU that its system runs on. zig's Arm has Neon and all 32 registers
+# of VFPv3; Debian and its relatives ask for neither. RISC-V and LoongArch have no glibc
+# as old as 2.17: theirs is the first that zig can link against.
 WORKERS = (
-    Worker("x86_64-sysv", f"x86_64-linux-gnu.{GLIBC}", "posix", "x86_64_sysv"),
-    Worker("i386-sysv", f"x86-linux-gnu.{GLIBC}", "posix", "i386"),
-    Worker("aarch64-aapcs64", f"aarch64-linux-gnu.{GLIBC}", "posix", "aarch64_aapcs64"),
+    Worker("x86_64-sysv", f"x86_64-linux-gnu.{GLIBC}", "linux", "x86_64_sysv"),
+    Worker("i386-sysv", f"x86-linux-gnu.{GLIBC}", "linux", "i386"),
+    Worker("aarch64-aapcs64", f"aarch64-linux-gnu.{GLIBC}", "linux", "aarch64"),
+    Worker(
+        "arm-hardfloat",
+        f"arm-linux-gnueabihf.{GLIBC}",
+        "linux",
+        "arm_hardfloat",
+        options=("-mcpu=baseline-neon-d32",),
+    ),
+    Worker("riscv64-lp64d", "riscv64-linux-gnu.2.27", "linux", "riscv64_lp64d"),
+    Worker("loongarch64-lp64d", "loongarch64-linux-gnu.2.36", "linux", "loongarch64_lp64d"),
     Worker("x86_64-windows", "x86_64-windows-gnu", "windows", "x86_64_windows", ".exe"),
     Worker("i386-windows", "x86-windows-gnu", "windows", "i386", ".exe"),
+    Worker("aarch64-windows", "aarch64-windows-gnu", "windows", "aarch64", ".exe"),
+    Worker("aarch64-apple", "aarch64-macos.11.0", "macos", "aarch64"),
 )
 
-# The trampoline that is linked into the extension, by the host's own CPU.
-HOST_TRAMPOLINES = {"x86_64": "x86_64_sysv", "aarch64": "aarch64_aapcs64"}
+# What of arch/ is linked into the extension, by the host's own CPU.
+HOST_ARCH = {"x86_64": "x86_64_sysv", "aarch64": "aarch64"}
 
 
 def zig_home() -> Path:
@@ -99,7 +126,8 @@ def build_worker(worker: Worker, folder: Path) -> Path:
         include = zig_home() / "lib/libc/include/any-windows-any"
         link = ["-nostdlib", "-isystem", include, "-lkernel32", "-Wl,-e,start", "-fno-builtin"]
         link += ["-Wl,--subsystem,console"]
-    zig_cc("-target", worker.target, *COMMON, *worker.sources(), *link, "-s", "-o", output)
+    options = [*COMMON, *worker.options, *link, "-s"]
+    zig_cc("-target", worker.target, *options, *worker.sources(), "-o", output)
     output.with_suffix(".pdb").unlink(missing_ok=True)
     return output
 
@@ -107,17 +135,19 @@ def build_worker(worker: Worker, folder: Path) -> Path:
 def extension_parts() -> tuple[str, list[Path], list[str | Path]]:
     """The running machine's CPU, the extension's sources, and options for any compiler."""
     machine = sysconfig.get_platform().rsplit("-", 1)[-1]
-    if machine not in HOST_TRAMPOLINES or not sys.platform.startswith("linux"):
+    if machine not in HOST_ARCH or not sys.platform.startswith("linux"):
         raise SystemExit(
             f"native/build.py: no in-process support for {sys.platform} on {machine} yet; "
-            f"supported: Linux on {', '.join(HOST_TRAMPOLINES)}"
+            f"supported: Linux on {', '.join(HOST_ARCH)}"
         )
     sources = [
         *sorted((NATIVE / "extension").glob("*.c")),
         NATIVE / "worker" / "services.c",
         NATIVE / "worker" / "posix_services.c",
         NATIVE / "placement.c",
-        NATIVE / "arch" / f"{HOST_TRAMPOLINES[machine]}.S",
+        NATIVE / "entry.c",
+        NATIVE / "map.c",
+        *arch_sources(HOST_ARCH[machine]),
     ]
     options: list[str | Path] = ["-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
     return machine, sources, [*options, "-isystem", sysconfig.get_path("include")]
@@ -149,7 +179,7 @@ def build_sanitized(package: Path) -> None:
     machine, sources, options = extension_parts()
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
     compiler = [os.environ.get("CC", "gcc"), *COMMON, *sanitize, "-fno-omit-frame-pointer"]
-    worker = next(w for w in WORKERS if w.trampoline == HOST_TRAMPOLINES[machine])
+    worker = next(w for w in WORKERS if w.arch == HOST_ARCH[machine])
     output = package / "runtime" / "workers" / f"worker-{worker.abi}"
     run([*compiler, *options, *sources, *LIBRARIES, "-o", extension_file(package)])
     run([*compiler, "-pthread", *worker.sources(), *LIBRARIES, "-o", output])

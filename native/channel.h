@@ -34,7 +34,8 @@
  * thunk (arch/), one of a fixed table: no executable memory is made. The thunk saves
  * the argument registers in a block laid out like the head of a frame and enters
  * ferry_enter(number, head), which moves them to the lane's next frame, with as much
- * of the stack as the callback's `struct ferry_callback` says, and hands it over.
+ * of the stack as the callback's `struct ferry_callback` says, writes its number to that
+ * frame's `function`, and hands it over.
  * A thread of the library's own has no lane. It takes one of the guest lanes: the
  * host has posted a request there without a function (`frames[0].function` is 0, depth
  * 0), which no worker thread serves and nobody answers, save by calling back.
@@ -121,11 +122,17 @@ struct ferry_callback {
     struct ferry_reference references[];
 };
 
-/* What the worker leaves behind when a signal or an exception ends it. */
+/* Reasons for which the worker ends itself, with this exit code. No signal and no
+ * exception has such a number. */
+#define CHANNEL_FAULT_EXIT 250
+#define CHANNEL_FAULT_RELEASED 0x1001u /* a callback was called after its release */
+#define CHANNEL_FAULT_ORDER 0x1002u    /* the host asked for what it may not ask then */
+
+/* What the worker leaves behind when a signal, an exception or one of those ends it. */
 struct ferry_fault {
     _Atomic uint32_t happened;
-    uint32_t code; /* signal number, or Windows exception code */
-    uint64_t address;
+    uint32_t code; /* signal number, Windows exception code, or a reason */
+    uint64_t address; /* ... the callback's number, the request word */
     uint64_t program_counter;
 };
 

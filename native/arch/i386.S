@@ -4,6 +4,8 @@
  *
  *   arguments  all on the stack, in 4-byte slots. The register conventions
  *              (fastcall, thiscall, regparm) use ecx and edx: cells 0 and 1
+ *   vectors    __m128 in xmm0-2, its result in xmm0: only looked at when the frame's
+ *              vector count says so, as its cells are two cache lines of their own
  *   results    eax, or edx:eax stored side by side so that a 64-bit result is one
  *              little-endian cell; floating-point on top of the x87 stack
  *   stack      16-byte aligned at the call (System V since GCC 4.5; Windows asks
@@ -51,12 +53,22 @@ ENTRY:
     jmp     .Lstack
 
 .Lregisters:
+    cmp     byte ptr [ebx + FRAME_VECTOR_COUNT], 0
+    je      .Lintegers
+    movups  xmm0, [ebx + FRAME_VECTOR_I386]
+    movups  xmm1, [ebx + FRAME_VECTOR_I386 + 16]
+    movups  xmm2, [ebx + FRAME_VECTOR_I386 + 32]
+.Lintegers:
     mov     ecx, [ebx + FRAME_INTEGER]
     mov     edx, [ebx + FRAME_INTEGER + 8]
     call    [ebx + FRAME_FUNCTION]
 
     mov     [ebx + FRAME_RESULT_INTEGER], eax
     mov     [ebx + FRAME_RESULT_INTEGER + 4], edx
+    cmp     byte ptr [ebx + FRAME_VECTOR_COUNT], 0
+    je      .Lx87
+    movups  [ebx + FRAME_RESULT_VECTOR_I386], xmm0
+.Lx87:
     fxam
     fnstsw  ax
     and     eax, FXAM_MASK

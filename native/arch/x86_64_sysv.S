@@ -1,7 +1,9 @@
 /* x86-64 System V.  System V ABI, AMD64 supplement, 3.2 "Function calling sequence".
  *
  *   arguments  rdi rsi rdx rcx r8 r9, xmm0-7, then the stack in eightbytes
- *   results    rax rdx, xmm0 xmm1
+ *   results    rax rdx, xmm0 xmm1; long double in st0, its _Complex in st0 st1.
+ *              FRAME_X87_RESULTS says how many are there: a result left unpopped
+ *              would make the eighth call after it fail
  *   %al        at call: an upper bound of the vector registers used; when it is
  *              zero there is nothing to load, so the loads are skipped
  *   stack      16-byte aligned at the call instruction
@@ -59,6 +61,12 @@ ferry_call:
     mov     [rbx + FRAME_RESULT_INTEGER + 8], rdx
     movups  [rbx + FRAME_RESULT_VECTOR], xmm0
     movups  [rbx + FRAME_RESULT_VECTOR + 16], xmm1
+    cmp     byte ptr [rbx + FRAME_X87_RESULTS], 1
+    jb      .Ldone
+    fstp    tbyte ptr [rbx + FRAME_RESULT_X87]
+    je      .Ldone                  /* fstp leaves the flags alone */
+    fstp    tbyte ptr [rbx + FRAME_RESULT_X87_SECOND]
+.Ldone:
     mov     rbx, [rbp - 8]
     leave
     .cfi_def_cfa rsp, 8

@@ -1,8 +1,12 @@
 /* The Python extension: the host's half of a call.
  *
+ *   plan.c       Plan: where the values of one signature lie, and how they convert
  *   function.c   Function: a C function as a Python callable
- *   pack.c       Python arguments to cells of the frame
- *   unpack.c     results back
+ *   callback.c   Callback: a Python callable as a C function
+ *   pending.c    Pending: a call that is not waited for yet
+ *   pack.c       Python values to cells of the frame
+ *   pointer.c    the same for what is passed by pointer
+ *   unpack.c     cells of the frame to Python values
  *   session.c    Session: one opened library, in this process or in a worker
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
@@ -72,7 +76,8 @@ void watch_end_process(const struct watch *watch);
 /* What the host believes about one lane. */
 struct lane_record {
     uint64_t thread; /* id of the Python thread that used it last; 0: nobody */
-    uint32_t number; /* of the last call posted, 31 bits */
+    uint32_t number; /* of the last handover posted */
+    uint32_t word;   /* the last reply word, without PARKED */
     bool busy;
     bool started; /* the worker has a thread for it */
     uint32_t used; /* when, in calls: the least recent is given away first */
@@ -81,6 +86,7 @@ struct lane_record {
 typedef struct {
     PyObject_HEAD
     PyObject *weakrefs;
+    PyObject *services; /* Python's affair: what functions of this session can ask of it */
     bool closed;
     bool ended; /* we have killed the worker; the watcher may not know yet */
     unsigned generation; /* of this process; a fork starts a new one */
@@ -99,8 +105,27 @@ typedef struct {
     _Atomic uint32_t lanes_freed; /* futex for them */
     uint64_t serial; /* no two sessions have the same */
     uint32_t clock;
-    struct lane_record lanes[CHANNEL_LANES];
+    uint32_t lane_limit; /* calls at once; 1 for a library that is not thread-safe */
+    uint64_t holder;     /* in this process, for such a library: the thread that is in it, */
+    uint32_t holds;      /* and how many calls deep */
+    _Atomic uint32_t bell; /* futex of who waits for any of several calls */
+    struct callback_table *callbacks; /* NULL: there were none */
+    struct lane_record lanes[CHANNEL_LANES + CHANNEL_GUESTS];
 } Session;
+
+/* One call that has not returned, on the stack of its thread. They are a list, so that
+ * a callback finds the call it belongs to, and a call inside a callback its lane. */
+struct call {
+    struct call *outer;
+    Session *session;
+    struct lane_record *record; /* NULL in this process */
+    uint32_t depth;             /* of the call's frame */
+    bool calling_back;          /* Python runs in a callback of this call */
+    PyThreadState *thread;      /* of a call without the GIL; NULL if it kept it */
+    PyObject *exception;        /* that a callback raised, or NULL */
+};
+
+extern _Thread_local struct call *current_call __attribute__((tls_model("initial-exec")));
 
 extern PyTypeObject *session_type;
 extern PyType_Spec session_spec;
@@ -120,6 +145,13 @@ static inline bool session_usable(const Session *session)
  * on entry and on return. NULL with an exception if the session ended meanwhile. */
 struct lane_record *session_lane(Session *session);
 void session_release(Session *session, struct lane_record *lane);
+/* Frame `depth` of a lane. */
+struct ferry_frame *session_frame(const Session *session, const struct lane_record *record,
+                                  uint32_t depth);
+/* In this process, for a library that is not thread-safe: wait until no other thread
+ * calls it, and let the next one. */
+bool session_enter(Session *session);
+void session_leave(Session *session);
 /* errno and GetLastError() of the calling thread's last call of this session. */
 void session_keep_errors(const Session *session, int32_t error_number, uint32_t last_error);
 
@@ -128,24 +160,29 @@ void session_raise(Session *session, PyObject *function);
 
 /* ---- wait.c ---- */
 
-enum outcome { REPLIED, DIED, EXPIRED, INTERRUPTED, VIOLATED };
+enum outcome { REPLIED, CALLED_BACK, DIED, EXPIRED, INTERRUPTED, VIOLATED };
 
 struct pending {
-    struct ferry_frame *lane;
-    uint32_t before, after; /* lawful values of the reply word, PARKED aside */
-    uint64_t deadline;      /* CLOCK_MONOTONIC ns, 0: none */
-    bool spin;  /* the worker is looking, on another processor */
-    bool cold;  /* it was asleep, and wakes on ours */
+    struct lane_record *record;
+    struct ferry_frame *lane;     /* its first frame, which has the words */
+    uint32_t before, after, back; /* lawful values of the reply word, PARKED aside */
+    uint64_t deadline;            /* CLOCK_MONOTONIC ns, 0: none */
+    bool spin;                    /* the worker is looking, on another processor */
+    bool cold;                    /* it was asleep, and wakes on ours */
     uint32_t cpu;
 };
 
-/* Post the lane's next request: the bytes of `frame` before `end`. */
-struct pending post(Session *session, struct lane_record *record, const struct ferry_frame *frame,
-                    size_t end);
+/* Post a call: the bytes of `frame` before `end`, to be called at `depth`. */
+struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
+                         const struct ferry_frame *frame, size_t end);
+/* What may come back now to a call at `depth`: it returned, or it calls back. */
+void pending_expect(struct pending *pending, uint32_t depth);
+/* Post the return of the callback that `pending` was interrupted by. */
+void post_return(Session *session, struct pending *pending, uint32_t depth);
 /* Whether a hot worker answers within a microsecond: then the GIL can be kept, for
  * letting go of it and taking it back would cost as much as the answer. */
 bool answered_at_once(const struct pending *pending);
-/* Without the GIL. May be called again after INTERRUPTED. */
+/* Without the GIL. May be called again after INTERRUPTED and CALLED_BACK. */
 enum outcome await_reply(const Session *session, struct pending *pending);
 void futex_wait_private(_Atomic uint32_t *word, uint32_t value);
 void futex_wake_private(_Atomic uint32_t *word, int count);
@@ -175,7 +212,10 @@ extern PyType_Spec buffer_spec, pointer_spec;
 /* The library's address of a live buffer. */
 uint64_t buffer_address(const Buffer *buffer);
 
-/* ---- function.c, pack.c, unpack.c ---- */
+struct loan;
+struct packing;
+
+/* ---- plan.c ---- */
 
 enum kind {
     KIND_VOID,
@@ -183,46 +223,122 @@ enum kind {
     KIND_UNSIGNED,
     KIND_BOOL,
     KIND_FLOAT,
-    KIND_X87,     /* a floating-point result on the x87 stack */
+    KIND_X87,     /* a float or double on the x87 stack */
     KIND_POINTER, /* argument or result */
-    KIND_STRING,  /* a result: const char *, decoded here when in-process */
+    KIND_STRING,  /* a value from C: const char *, decoded here when in-process */
+    KIND_BYTES,   /* anything else: its bytes, in pieces */
     KIND_COUNT,
 };
 
-struct argument {
+struct move {
+    uint16_t offset, width; /* in the frame */
+    uint16_t source, size;  /* in the value */
+    bool ones;              /* what is above `size` is filled with ones */
+};
+
+/* One value: how it converts, and where in the frame it lies. */
+struct slot {
     uint8_t kind;
-    uint8_t size;         /* bytes of the C type */
+    uint8_t size;         /* bytes of the C type, but not of KIND_BYTES */
     uint8_t width;        /* bytes written to the frame, extended from size */
+    bool sign;            /* extended by the highest bit even if unsigned */
+    bool ones;            /* extended by ones */
     bool character;       /* char: a bytes of length 1 is a value too */
     bool readonly;        /* pointer to const */
     bool text;            /* pointer to char or wchar_t: str is a value */
     char element;         /* pointee: 'i', 'u', 'f', or 0 for anything */
     uint8_t element_size; /* bytes of the pointee; 1 for void */
     uint16_t offset;      /* in the frame */
-    PyObject *type;       /* pointers: the type's name, interned */
+    uint16_t move_count;  /* KIND_BYTES */
+    uint16_t value_size;
+    struct move *moves;
+    PyObject *type;      /* pointers: the type's name, interned */
+    PyTypeObject *class; /* KIND_BYTES: a record's own class, or NULL */
+    PyObject *encode;    /* value -> bytes (KIND_BYTES) or address; or None */
+    PyObject *decode;    /* bytes (KIND_BYTES) or address -> value; or None */
+};
+
+/* The frame's cell that holds the address of another part of the frame. */
+struct address {
+    uint16_t cell, at;
+    uint8_t width;
 };
 
 typedef struct {
     PyObject_VAR_HEAD
-    vectorcallfunc vectorcall;
-    Session *session;
-    uint64_t address;
-    PyObject *name;
-    PyObject *signature; /* what the declaration was made of; Python's affair */
-    PyObject *hook;      /* makes a result of an address, or None */
+    PyObject *signature; /* what it was made of; Python's affair */
     PyObject *encoding;  /* of strings; None: bytes */
-    bool keep_gil;
-    bool service; /* one of ours: errno stays that of the library's last call */
-    uint8_t result_kind, result_size;
-    uint16_t result_offset;
-    uint16_t vector_count, stack_bytes;
+    uint16_t stack_bytes;
+    uint8_t vector_count, x87_results;
     uint16_t frame_end; /* where in the frame the arguments end */
     uint16_t pointers;  /* how many arguments are pointers */
-    struct argument arguments[];
+    uint16_t address_count;
+    struct address *addresses;
+    struct slot result;
+    struct slot arguments[];
+} Plan;
+
+extern PyTypeObject *plan_type;
+extern PyType_Spec plan_spec;
+
+/* ---- function.c ---- */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    Session *session;
+    Plan *plan;
+    uint64_t address;
+    PyObject *name;
+    bool keep_gil;
+    bool service; /* one of ours: errno stays that of the library's last call */
 } Function;
 
 extern PyTypeObject *function_type;
 extern PyType_Spec function_spec;
+
+/* Wait for what was posted, serving callbacks meanwhile. The GIL is held on entry and on
+ * return. False with an exception: the call did not return. */
+bool await_call(Session *session, PyObject *function, struct call *call, struct pending *pending);
+/* Whether it can be called with so many values. False with an exception. */
+bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
+struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans);
+bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
+/* The two halves of a call to a worker, on the lane of `call`. call_finish is false with
+ * an exception: the call did not return, or a callback raised it. The results are then
+ * in `frame`. */
+struct pending call_post(Function *function, const struct call *call, struct ferry_frame *frame);
+bool call_finish(Function *function, struct call *call, struct pending *pending,
+                 struct ferry_frame *frame);
+/* Raise what a callback of this call raised. False: nothing was. */
+bool raise_from(struct call *call);
+
+/* ---- callback.c ---- */
+
+extern PyTypeObject *callback_type;
+extern PyType_Spec callback_spec;
+
+/* Serve the callback that a worker asks for in the frame after the call's. False: there
+ * is no such callback. What it raises waits in call->exception. */
+bool callback_serve(Session *session, struct call *call);
+const Session *callback_session(PyObject *callback);
+PyObject *callback_pointer_type(PyObject *callback);
+uint64_t callback_address(PyObject *callback);
+/* The session is no more, or at its garbage collection. */
+void callback_forget(Session *session);
+int callback_visit(Session *session, visitproc visit, void *arg);
+PyObject *session_listen(Session *session, PyObject *args);
+
+/* ---- pending.c ---- */
+
+extern PyTypeObject *pending_type;
+extern PyType_Spec pending_spec;
+
+PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count);
+PyObject *session_wait_any(Session *session, PyObject *args);
+PyObject *session_ring(Session *session, PyObject *unused);
+
+/* ---- pack.c, pointer.c, unpack.c ---- */
 
 /* What one pointer argument holds until the call is over. */
 struct loan {
@@ -233,23 +349,54 @@ struct loan {
     bool copy_back;
 };
 
-/* Write one argument into the frame. A pointer may take a new loan. On failure an
- * exception is set. */
-bool pack(Function *function, Py_ssize_t index, PyObject *value, struct ferry_frame *frame,
-          struct loan *loans, uint32_t *count);
-/* The result as a new reference. */
-PyObject *unpack(Function *function, const struct ferry_frame *frame);
+/* What pack() needs to know beside the value. */
+struct packing {
+    PyObject *owner; /* Function or Callback, for messages */
+    Session *session;
+    const Plan *plan;
+    struct ferry_frame *frame;
+    struct loan *loans; /* NULL: nothing can be lent, as for a callback's result */
+    uint32_t lent;
+};
+
+/* Write one value into the frame. A pointer may take a new loan. On failure an
+ * exception is set. `index` is the argument's, or -1 for a callback's result. */
+bool pack(struct packing *packing, const struct slot *slot, Py_ssize_t index, PyObject *value);
+bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t index,
+                  PyObject *value);
+bool refuse(const struct packing *packing, Py_ssize_t index, PyObject *value, const char *code);
+/* The bits of a number of up to 8 bytes, as many as the slot's width. */
+static inline void store(struct ferry_frame *frame, const struct slot *slot, uint64_t bits)
+{
+    char *cell = (char *)frame + slot->offset;
+
+    if (slot->width == 8)
+        memcpy(cell, &bits, 8);
+    else if (slot->width == 4)
+        memcpy(cell, &bits, 4);
+    else
+        memcpy(cell, &bits, slot->width);
+}
+/* Give back what was lent, and copy back what the library may have written. */
 void settle(Session *session, struct loan *loans, uint32_t count, bool copy_back);
+/* A value of the frame, which must be this process's own, as a new reference. */
+PyObject *unpack(const Session *session, const Plan *plan, const struct slot *slot,
+                 const struct ferry_frame *frame);
 
 /* ---- module.c ---- */
 
 enum hook {
-    HOOK_ARGUMENT, /* (function, index, value, code): raise */
+    HOOK_ARGUMENT, /* (function or callback, index, value, code): raise */
     HOOK_COUNT_OF, /* (function, given): raise */
     HOOK_ENDED,    /* (session, function or None, code): raise */
     HOOK_ARENA,    /* (session, size): raise */
     HOOKS,
 };
+
+/* Methods that are written in Python. */
+enum delegate { DELEGATE_MAP, DELEGATE_BATCH, DELEGATES };
+
+PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject *kwargs);
 
 /* Call a hook, which raises. The format is Py_BuildValue's, in parentheses. */
 void raise_by(enum hook hook, const char *format, ...);

@@ -3,56 +3,121 @@
  * In this process the frame is on our stack and the call is a jump; in a worker
  * the frame is in the lane and the call is a request. All else is the same code. */
 #include "extension.h"
+#include "placement.h"
 
 #include <errno.h>
 #include <structmember.h>
 
 PyTypeObject *function_type;
 
+_Thread_local struct call *current_call;
+
 /* ---- the two ways to call ---- */
 
-static inline void call_here(Function *function, struct ferry_frame *frame)
+bool raise_from(struct call *call)
 {
+    PyObject *exception = call->exception;
+
+    if (!exception)
+        return false;
+    call->exception = NULL;
+    if (PyErr_Occurred()) { /* what ended the call is worse; this was before it */
+        PyObject *type, *value, *traceback;
+
+        PyErr_Fetch(&type, &value, &traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        PyException_SetContext(value, exception);
+        PyErr_Restore(type, value, traceback);
+    } else {
+        PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
+                      PyException_GetTraceback(exception));
+    }
+    return true;
+}
+
+/* The cells that hold the address of another part of the frame; `frame` will be at
+ * `place` when the library sees it. */
+static void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place)
+{
+    for (uint16_t i = 0; i < plan->address_count; i++) {
+        const struct address *address = &plan->addresses[i];
+        uint64_t target = place + address->at;
+
+        memcpy((char *)frame + address->cell, &target, address->width);
+    }
+}
+
+/* False with an exception, which a callback raised. */
+static bool call_here(Function *function, struct ferry_frame *frame)
+{
+    Session *session = function->session;
+    struct call call = {.outer = current_call, .session = session};
     int *error_number = &errno; /* this thread's: the address stays */
-    PyThreadState *thread;
     int after;
 
-    function->session->running++;
-    thread = function->keep_gil ? NULL : PyEval_SaveThread();
+    write_addresses(function->plan, frame, (uintptr_t)frame);
+    if (session->lane_limit == 1 && !session_enter(session))
+        return false;
+    session->running++;
+    current_call = &call;
+    call.thread = function->keep_gil ? NULL : PyEval_SaveThread();
     *error_number = 0;
     ferry_call(frame);
     after = *error_number;
-    if (thread)
-        PyEval_RestoreThread(thread);
-    function->session->running--;
+    if (current_call != &call)
+        Py_FatalError("a native library left a Python callback by longjmp, and with it the frames "
+                      "of the interpreter; isolation='worker' survives that");
+    if (call.thread)
+        PyEval_RestoreThread(call.thread);
+    current_call = call.outer;
+    session->running--;
+    if (session->lane_limit == 1)
+        session_leave(session);
     if (!function->service)
-        session_keep_errors(function->session, after, 0);
+        session_keep_errors(session, after, 0);
+    return !raise_from(&call);
 }
 
-/* False with an exception: the call did not return. The results are then in `frame`:
- * copied once, so that what is checked is what is used. */
-static bool call_there(Function *function, struct lane_record *record, struct ferry_frame *frame)
+/* Wait for a reply, or for a callback, with the GIL while it is worth it. */
+static enum outcome await(Session *session, struct pending *pending)
 {
-    Session *session = function->session;
-    struct pending pending = post(session, record, frame, function->frame_end);
-    enum outcome outcome = REPLIED;
+    enum outcome outcome;
 
-    if (!answered_at_once(&pending)) {
-        do {
-            PyThreadState *thread = PyEval_SaveThread();
+    if (answered_at_once(pending))
+        return await_reply(session, pending);
+    do {
+        PyThreadState *thread = PyEval_SaveThread();
 
-            outcome = await_reply(session, &pending);
-            PyEval_RestoreThread(thread);
-        } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0 &&
-                 session->generation == process_generation);
-    }
-    if (outcome == REPLIED) {
-        if (!function->service)
-            session_keep_errors(session, pending.lane->error_number, pending.lane->last_error);
-        memcpy((char *)frame + function->result_offset,
-               (const char *)pending.lane + function->result_offset, 16);
+        outcome = await_reply(session, pending);
+        PyEval_RestoreThread(thread);
+    } while (outcome == INTERRUPTED && PyErr_CheckSignals() == 0 &&
+             session->generation == process_generation);
+    return outcome;
+}
+
+/* Serve the callback, and go on waiting. False: it cannot be gone on with. */
+static bool call_back(Session *session, struct call *call, struct pending *pending)
+{
+    uint64_t began = pending->deadline ? monotonic_ns() : 0;
+
+    if (!callback_serve(session, call) || !session_usable(session))
+        return false;
+    post_return(session, pending, call->depth + 1);
+    if (pending->deadline) /* it is the library that has to answer in time */
+        pending->deadline += monotonic_ns() - began;
+    return true;
+}
+
+bool await_call(Session *session, PyObject *function, struct call *call, struct pending *pending)
+{
+    enum outcome outcome = await(session, pending);
+
+    while (outcome == CALLED_BACK)
+        outcome = call_back(session, call, pending) ? await(session, pending)
+                  : session_usable(session)         ? VIOLATED
+                                                    : DIED;
+    if (outcome == REPLIED)
         return true;
-    }
     session->ended = true;
     if (outcome != DIED && session->generation == process_generation) {
         Py_BEGIN_ALLOW_THREADS
@@ -60,7 +125,7 @@ static bool call_there(Function *function, struct lane_record *record, struct fe
         Py_END_ALLOW_THREADS
     }
     if (!PyErr_Occurred())
-        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, (PyObject *)function,
+        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function,
                  session->generation != process_generation ? "forked"
                  : outcome == DIED                         ? session->closed ? "closed" : "died"
                  : outcome == EXPIRED                      ? "expired"
@@ -68,9 +133,78 @@ static bool call_there(Function *function, struct lane_record *record, struct fe
     return false;
 }
 
-static bool begins_well(Function *function, Py_ssize_t given, PyObject *names)
+/* Copy a result from the lane, once, so that what is checked is what is used. */
+static void take_result(const struct slot *slot, struct ferry_frame *frame, const char *lane)
 {
-    if (given != Py_SIZE(function) || names) {
+    if (slot->kind != KIND_BYTES)
+        memcpy((char *)frame + slot->offset, lane + slot->offset, 16);
+    for (uint16_t i = 0; i < slot->move_count; i++)
+        memcpy((char *)frame + slot->moves[i].offset, lane + slot->moves[i].offset,
+               slot->moves[i].size);
+}
+
+/* The lane for a call: that of the call whose callback this thread is in, one deeper, or
+ * a free one. False with an exception. */
+static bool take_lane(Function *function, struct call *call)
+{
+    for (struct call *outer = call->outer; outer; outer = outer->outer) {
+        if (outer->session != call->session || !outer->calling_back)
+            continue;
+        call->record = outer->record;
+        call->depth = outer->depth + 2;
+        if (call->depth + 1 < CHANNEL_DEPTH)
+            return true;
+        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)call->session, (PyObject *)function, "nested");
+        return false;
+    }
+    call->record = session_lane(call->session);
+    return call->record != NULL;
+}
+
+struct pending call_post(Function *function, const struct call *call, struct ferry_frame *frame)
+{
+    Session *session = function->session;
+    const char *lane = (const char *)session_frame(session, call->record, call->depth);
+
+    write_addresses(function->plan, frame,
+                    session->base + (uint64_t)(lane - (char *)session->channel));
+    return post_call(session, call->record, call->depth, frame, function->plan->frame_end);
+}
+
+bool call_finish(Function *function, struct call *call, struct pending *pending,
+                 struct ferry_frame *frame)
+{
+    Session *session = function->session;
+    const struct ferry_frame *lane = session_frame(session, call->record, call->depth);
+    bool returned;
+
+    current_call = call;
+    returned = await_call(session, (PyObject *)function, call, pending);
+    current_call = call->outer;
+    if (returned) {
+        if (!function->service)
+            session_keep_errors(session, lane->error_number, lane->last_error);
+        take_result(&function->plan->result, frame, (const char *)lane);
+    }
+    if (call->depth == 0)
+        session_release(session, call->record);
+    return !raise_from(call) && returned;
+}
+
+static bool call_there(Function *function, struct ferry_frame *frame)
+{
+    struct call call = {.outer = current_call, .session = function->session};
+    struct pending pending;
+
+    if (!take_lane(function, &call))
+        return false;
+    pending = call_post(function, &call, frame);
+    return call_finish(function, &call, &pending, frame);
+}
+
+bool function_ready(Function *function, Py_ssize_t given, PyObject *names)
+{
+    if (given != Py_SIZE(function->plan) || names) {
         raise_by(HOOK_COUNT_OF, "(OnO)", (PyObject *)function, given, names ? names : Py_None);
         return false;
     }
@@ -81,17 +215,28 @@ static bool begins_well(Function *function, Py_ssize_t given, PyObject *names)
     return true;
 }
 
-static bool pack_all(Function *function, PyObject *const *values, struct ferry_frame *frame,
-                     struct loan *loans, uint32_t *lent)
+bool pack_all(struct packing *packing, Function *function, PyObject *const *values)
 {
-    frame->vector_count = (uint8_t)function->vector_count;
-    frame->x87_results = 0;
-    frame->stack_bytes = function->stack_bytes;
+    const Plan *plan = function->plan;
+    struct ferry_frame *frame = packing->frame;
+
+    frame->vector_count = plan->vector_count;
+    frame->x87_results = plan->x87_results;
+    frame->stack_bytes = plan->stack_bytes;
     frame->function = function->address;
-    for (Py_ssize_t i = 0; i < Py_SIZE(function); i++)
-        if (!pack(function, i, values[i], frame, loans, lent))
+    for (Py_ssize_t i = 0; i < Py_SIZE(plan); i++)
+        if (!pack(packing, &plan->arguments[i], i, values[i]))
             return false;
     return true;
+}
+
+struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans)
+{
+    return (struct packing){.owner = (PyObject *)function,
+                            .session = function->session,
+                            .plan = function->plan,
+                            .frame = frame,
+                            .loans = loans};
 }
 
 /* Numbers in, anything out, in this process: nothing is lent and no lane is needed. */
@@ -100,12 +245,12 @@ static PyObject *call_numbers(PyObject *self, PyObject *const *values, size_t fl
 {
     Function *function = (Function *)self;
     struct ferry_frame frame;
+    struct packing packing = packing_of(function, &frame, NULL);
 
-    if (!begins_well(function, PyVectorcall_NARGS(flags), names) ||
-        !pack_all(function, values, &frame, NULL, NULL))
+    if (!function_ready(function, PyVectorcall_NARGS(flags), names) ||
+        !pack_all(&packing, function, values) || !call_here(function, &frame))
         return NULL;
-    call_here(function, &frame);
-    return unpack(function, &frame);
+    return unpack(function->session, function->plan, &function->plan->result, &frame);
 }
 
 static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t flags,
@@ -113,180 +258,154 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
 {
     Function *function = (Function *)self;
     Session *session = function->session;
-    struct loan loans[function->pointers + 1];
-    struct lane_record *record = NULL;
+    struct loan loans[function->plan->pointers + 1];
     struct ferry_frame frame;
+    struct packing packing = packing_of(function, &frame, loans);
     PyObject *result = NULL;
-    uint32_t lent = 0;
     bool called;
 
-    if (!begins_well(function, PyVectorcall_NARGS(flags), names))
+    if (!function_ready(function, PyVectorcall_NARGS(flags), names))
         return NULL;
     if (session->channel)
         /* what is not written below goes across too, and must not be our stack */
-        memset((char *)&frame + FRAME_INTEGER, 0, function->frame_end - FRAME_INTEGER);
-    called = pack_all(function, values, &frame, loans, &lent);
+        memset((char *)&frame + FRAME_INTEGER, 0, function->plan->frame_end - FRAME_INTEGER);
+    called = pack_all(&packing, function, values);
     /* The lane comes last: packing may run Python, which may call the library. */
-    if (called && session->channel)
-        called = (record = session_lane(session)) != NULL;
-    if (called && record)
-        called = call_there(function, record, &frame);
-    else if (called)
-        call_here(function, &frame);
-    /* Reading a string result may take a call of its own, and the string may lie in
-     * what was lent: so the lane is free before, and the loans are settled after. */
-    if (record)
-        session_release(session, record);
     if (called)
-        result = unpack(function, &frame);
-    if (lent)
-        settle(session, loans, lent, called);
+        called = session->channel ? call_there(function, &frame) : call_here(function, &frame);
+    /* A string result may lie in what was lent: the loans are settled after it is read. */
+    if (called)
+        result = unpack(session, function->plan, &function->plan->result, &frame);
+    if (packing.lent)
+        settle(session, loans, packing.lent, called);
     return result;
 }
 
 /* ---- making and unmaking ---- */
 
-/* One argument: (kind, size, width, offset, character, readonly, text, element,
- * element_size, type), as libferry.runtime.binding lays it out. */
-static bool parse_argument(struct argument *argument, PyObject *fields)
-{
-    unsigned char kind, size, width, element_size;
-    int character, readonly, text;
-    const char *element;
-    unsigned short offset;
-    PyObject *type;
-
-    if (!PyTuple_Check(fields) ||
-        !PyArg_ParseTuple(fields, "bbbHpppsbU", &kind, &size, &width, &offset, &character,
-                          &readonly, &text, &element, &element_size, &type))
-        return false;
-    /* A wrong plan would write beside the frame: refuse it here, once. */
-    if (kind == KIND_VOID || offset < FRAME_INTEGER || kind >= KIND_STRING || kind == KIND_X87 || size == 0 || size > 8 ||
-        width < size || width > 8 || offset + width > FRAME_SIZE ||
-        (text && element_size != 1 && element_size != 2 && element_size != 4)) {
-        PyErr_SetString(PyExc_ValueError, "malformed argument of a call plan");
-        return false;
-    }
-    *argument = (struct argument){
-        .kind = kind,
-        .size = size,
-        .width = width,
-        .character = character,
-        .readonly = readonly,
-        .text = text,
-        .element = element[0],
-        .element_size = element_size,
-        .offset = offset,
-        .type = Py_NewRef(type),
-    };
-    return true;
-}
-
 static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"session",     "address",   "name",   "signature",
-                            "arguments",   "result",    "hook",   "encoding",
-                            "vector_count", "stack_bytes", "keep_gil", "service", NULL};
-    PyObject *name, *signature, *arguments, *hook, *encoding;
-    unsigned char result_kind, result_size;
-    unsigned short result_offset, vector_count, stack_bytes;
+    static char *names[] = {"session", "address", "name", "plan", "keep_gil", "service", NULL};
     unsigned long long address;
+    int keep_gil, service;
     Function *function;
     Session *session;
-    int keep_gil, service;
+    PyObject *name;
+    Plan *plan;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUOO!(bbH)OOHHpp", names, session_type,
-                                     &session, &address, &name, &signature, &PyTuple_Type,
-                                     &arguments, &result_kind, &result_size, &result_offset, &hook,
-                                     &encoding, &vector_count, &stack_bytes, &keep_gil, &service))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUO!pp", names, session_type, &session,
+                                     &address, &name, plan_type, &plan, &keep_gil, &service))
         return NULL;
-    if (result_kind >= KIND_COUNT || result_size > 8 || (result_kind && result_size == 0) || result_offset + 16 > FRAME_SIZE ||
-        stack_bytes > FRAME_SIZE - FRAME_STACK_I386 || stack_bytes % 16 != 0) {
-        PyErr_SetString(PyExc_ValueError, "malformed call plan");
-        return NULL;
-    }
-    if (PyTuple_GET_SIZE(arguments) > FRAME_SIZE / 4 ||
-        (encoding != Py_None && !PyUnicode_Check(encoding))) {
-        PyErr_SetString(PyExc_ValueError, "malformed call plan");
-        return NULL;
-    }
-    function = (Function *)type->tp_alloc(type, PyTuple_GET_SIZE(arguments));
+    function = (Function *)type->tp_alloc(type, 0);
     if (!function)
         return NULL;
     function->session = (Session *)Py_NewRef((PyObject *)session);
+    function->plan = (Plan *)Py_NewRef((PyObject *)plan);
     function->address = address;
     function->name = Py_NewRef(name);
-    function->signature = Py_NewRef(signature);
-    function->hook = Py_NewRef(hook);
-    function->encoding = Py_NewRef(encoding);
     function->keep_gil = keep_gil;
     function->service = service;
-    function->result_kind = result_kind;
-    function->result_size = result_size;
-    function->result_offset = result_offset;
-    function->vector_count = vector_count;
-    function->stack_bytes = stack_bytes;
-    function->frame_end = FRAME_HOST_LINE_END;
-    for (Py_ssize_t i = 0; i < Py_SIZE(function); i++) {
-        unsigned end;
-
-        if (!parse_argument(&function->arguments[i], PyTuple_GET_ITEM(arguments, i))) {
-            Py_DECREF(function);
-            return NULL;
-        }
-        function->pointers += function->arguments[i].kind == KIND_POINTER;
-        end = function->arguments[i].offset + function->arguments[i].width;
-        if (function->frame_end < end)
-            function->frame_end = (uint16_t)end;
-    }
-    function->vectorcall =
-        session->channel || function->pointers ? call_anything : call_numbers;
+    function->vectorcall = session->channel || plan->pointers ? call_anything : call_numbers;
     return (PyObject *)function;
 }
 
 static int function_traverse(Function *function, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(function));
-    Py_VISIT(function->hook);
-    Py_VISIT(function->signature);
+    Py_VISIT(function->session);
+    Py_VISIT(function->plan);
     return 0;
 }
 
-static int function_clear(Function *function)
-{
-    Py_CLEAR(function->hook);
-    Py_CLEAR(function->signature);
-    return 0;
-}
-
+/* No tp_clear: as with tuples, a cycle through it has something else that can be cleared. */
 static void function_dealloc(Function *function)
 {
     PyTypeObject *type = Py_TYPE(function);
 
     PyObject_GC_UnTrack(function);
-    function_clear(function);
     Py_XDECREF(function->session);
+    Py_XDECREF(function->plan);
     Py_XDECREF(function->name);
-    Py_XDECREF(function->encoding);
-    for (Py_ssize_t i = 0; i < Py_SIZE(function); i++)
-        Py_XDECREF(function->arguments[i].type);
     type->tp_free(function);
     Py_DECREF(type);
 }
 
+static PyObject *function_signature(Function *function, void *unused)
+{
+    (void)unused;
+    return Py_NewRef(function->plan->signature);
+}
+
 static PyObject *function_repr(Function *function)
 {
-    return PyUnicode_FromFormat("<libferry.Function %S>", function->signature);
+    return PyUnicode_FromFormat("<libferry.Function %S>", function->plan->signature);
 }
+
+/* fill(frame, place, values): write what map() has the same for every row. */
+static PyObject *function_fill(Function *function, PyObject *args)
+{
+    const Plan *plan = function->plan;
+    unsigned long long place;
+    struct packing packing;
+    struct ferry_frame frame;
+    PyObject *values;
+    Py_buffer into;
+
+    if (!PyArg_ParseTuple(args, "w*KO!", &into, &place, &PyTuple_Type, &values))
+        return NULL;
+    memset(&frame, 0, sizeof frame);
+    packing = packing_of(function, &frame, NULL);
+    frame.vector_count = plan->vector_count;
+    frame.x87_results = plan->x87_results;
+    frame.stack_bytes = plan->stack_bytes;
+    frame.function = function->address;
+    write_addresses(plan, &frame, place);
+    for (Py_ssize_t i = 0; i < Py_SIZE(plan) && i < PyTuple_GET_SIZE(values); i++) {
+        PyObject *value = PyTuple_GET_ITEM(values, i);
+
+        if (value != Py_NotImplemented && !pack(&packing, &plan->arguments[i], i, value)) {
+            PyBuffer_Release(&into);
+            return NULL;
+        }
+    }
+    memcpy(into.buf, &frame, into.len < FRAME_SIZE ? (size_t)into.len : FRAME_SIZE);
+    PyBuffer_Release(&into);
+    Py_RETURN_NONE;
+}
+
+static PyObject *function_map(PyObject *function, PyObject *args, PyObject *kwargs)
+{
+    return delegate(DELEGATE_MAP, function, args, kwargs);
+}
+
+static PyObject *function_batch(PyObject *function, PyObject *args, PyObject *kwargs)
+{
+    return delegate(DELEGATE_BATCH, function, args, kwargs);
+}
+
+static PyMethodDef methods[] = {
+    {"map", (PyCFunction)(void (*)(void))function_map, METH_VARARGS | METH_KEYWORDS,
+     "map(*columns, out=None, progress=None): call it for each row of numpy arrays."},
+    {"batch", (PyCFunction)(void (*)(void))function_batch, METH_VARARGS | METH_KEYWORDS,
+     "batch(rows): call it for each tuple of arguments; the results, in a list."},
+    {"post", (PyCFunction)(void (*)(void))function_post, METH_FASTCALL,
+     "post(*values): begin a call to a worker; wait() of what it gives ends it."},
+    {"fill", (PyCFunction)function_fill, METH_VARARGS,
+     "fill(frame, place, values): a frame of it; values that are NotImplemented are left."},
+    {0},
+};
 
 static PyMemberDef members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Function, vectorcall), READONLY, NULL},
     {"__name__", T_OBJECT_EX, offsetof(Function, name), READONLY, NULL},
-    {"signature", T_OBJECT_EX, offsetof(Function, signature), READONLY,
-     "The declaration and its call plan."},
     {"session", T_OBJECT_EX, offsetof(Function, session), READONLY, NULL},
     {"service", T_BOOL, offsetof(Function, service), READONLY, "Whether it is one of ours."},
     {"address", T_ULONGLONG, offsetof(Function, address), READONLY, "The library's address of it."},
+    {0},
+};
+
+static PyGetSetDef properties[] = {
+    {"signature", (getter)function_signature, NULL, "The declaration and its call plan.", NULL},
     {0},
 };
 
@@ -295,17 +414,17 @@ static PyType_Slot slots[] = {
     {Py_tp_new, function_new},
     {Py_tp_dealloc, function_dealloc},
     {Py_tp_traverse, function_traverse},
-    {Py_tp_clear, function_clear},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_repr, function_repr},
     {Py_tp_members, members},
+    {Py_tp_getset, properties},
+    {Py_tp_methods, methods},
     {0},
 };
 
 PyType_Spec function_spec = {
     .name = "libferry._core.Function",
     .basicsize = sizeof(Function),
-    .itemsize = sizeof(struct argument),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
     .slots = slots,
 };

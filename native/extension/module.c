@@ -1,7 +1,7 @@
-/* The module libferry._core: four types, the hooks, and the names of the kinds. */
+/* The module libferry._core: seven types, the hooks, and the names of the kinds. */
 #include "extension.h"
 
-static PyObject *hooks[HOOKS];
+static PyObject *hooks[HOOKS], *delegates[DELEGATES];
 
 void raise_by(enum hook hook, const char *format, ...)
 {
@@ -26,20 +26,37 @@ void raise_by(enum hook hook, const char *format, ...)
     }
 }
 
+PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *first = PyTuple_Pack(1, self), *all, *result;
+
+    if (!first)
+        return NULL;
+    all = PySequence_Concat(first, args);
+    Py_DECREF(first);
+    if (!all)
+        return NULL;
+    result = PyObject_Call(delegates[which], all, kwargs);
+    Py_DECREF(all);
+    return result;
+}
+
 static PyObject *set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"argument", "count", "ended", "arena", NULL};
-    PyObject *given[HOOKS];
+    static char *names[] = {"argument", "count", "ended", "arena", "map", "batch", NULL};
+    PyObject *given[HOOKS + DELEGATES];
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOO", names, &given[HOOK_ARGUMENT],
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOO", names, &given[HOOK_ARGUMENT],
                                      &given[HOOK_COUNT_OF], &given[HOOK_ENDED],
-                                     &given[HOOK_ARENA]))
+                                     &given[HOOK_ARENA], &given[HOOKS + DELEGATE_MAP],
+                                     &given[HOOKS + DELEGATE_BATCH]))
         return NULL;
-    for (int i = 0; i < HOOKS; i++) {
-        PyObject *before = hooks[i];
+    for (int i = 0; i < HOOKS + DELEGATES; i++) {
+        PyObject **place = i < HOOKS ? &hooks[i] : &delegates[i - HOOKS];
+        PyObject *before = *place;
 
-        hooks[i] = Py_NewRef(given[i]);
+        *place = Py_NewRef(given[i]);
         Py_XDECREF(before);
     }
     Py_RETURN_NONE;
@@ -58,7 +75,10 @@ static int execute(PyObject *module)
         return -1;
     }
     if (!add_type(module, &session_spec, &session_type) ||
+        !add_type(module, &plan_spec, &plan_type) ||
         !add_type(module, &function_spec, &function_type) ||
+        !add_type(module, &callback_spec, &callback_type) ||
+        !add_type(module, &pending_spec, &pending_type) ||
         !add_type(module, &buffer_spec, &buffer_type) ||
         !add_type(module, &pointer_spec, &pointer_type))
         return -1;
@@ -68,14 +88,16 @@ static int execute(PyObject *module)
                    PyModule_AddIntMacro(module, KIND_FLOAT) ||
                    PyModule_AddIntMacro(module, KIND_X87) ||
                    PyModule_AddIntMacro(module, KIND_POINTER) ||
-                   PyModule_AddIntMacro(module, KIND_STRING)
+                   PyModule_AddIntMacro(module, KIND_STRING) ||
+                   PyModule_AddIntMacro(module, KIND_BYTES)
                ? -1
                : 0;
 }
 
 static PyMethodDef functions[] = {
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS,
-     "set_hooks(*, argument, count, ended, arena): who explains errors."},
+     "set_hooks(*, argument, count, ended, arena, map, batch): who explains errors, and does\n"
+     "what is written in Python."},
     {0},
 };
 

@@ -39,7 +39,7 @@ static int find_lane(Session *session, uint64_t thread)
 {
     int idle = -1;
 
-    for (int i = 0; i < (int)CHANNEL_LANES; i++) {
+    for (int i = 0; i < (int)session->lane_limit; i++) {
         struct lane_record *record = &session->lanes[i];
 
         if (record->busy)
@@ -105,6 +105,52 @@ static void wake_waiting(Session *session, int count)
     }
 }
 
+struct ferry_frame *session_frame(const Session *session, const struct lane_record *record,
+                                  uint32_t depth)
+{
+    return channel_lane(session->channel, (uint32_t)(record - session->lanes)) + depth;
+}
+
+/* Wait, without the GIL, until somebody lets go of the session. False with an exception. */
+static bool wait_turn(Session *session)
+{
+    uint32_t freed = atomic_load(&session->lanes_freed);
+
+    session->waiting++;
+    Py_BEGIN_ALLOW_THREADS
+    futex_wait_private(&session->lanes_freed, freed);
+    Py_END_ALLOW_THREADS
+    session->waiting--;
+    if (PyErr_CheckSignals() != 0) {
+        wake_waiting(session, 1); /* what woke us may have been meant for another */
+        return false;
+    }
+    if (!session_usable(session)) {
+        wake_waiting(session, 1); /* the next one shall know it too */
+        session_raise(session, Py_None);
+        return false;
+    }
+    return true;
+}
+
+bool session_enter(Session *session)
+{
+    uint64_t thread = PyThreadState_Get()->id;
+
+    while (session->holder != thread && session->holds != 0)
+        if (!wait_turn(session))
+            return false;
+    session->holder = thread;
+    session->holds++;
+    return true;
+}
+
+void session_leave(Session *session)
+{
+    if (--session->holds == 0)
+        wake_waiting(session, 1);
+}
+
 struct lane_record *session_lane(Session *session)
 {
     uint64_t thread = PyThreadState_Get()->id;
@@ -113,24 +159,9 @@ struct lane_record *session_lane(Session *session)
     if (record->thread != thread || record->busy) {
         int index;
 
-        while ((index = find_lane(session, thread)) < 0) {
-            uint32_t freed = atomic_load(&session->lanes_freed);
-
-            session->waiting++;
-            Py_BEGIN_ALLOW_THREADS
-            futex_wait_private(&session->lanes_freed, freed);
-            Py_END_ALLOW_THREADS
-            session->waiting--;
-            if (PyErr_CheckSignals() != 0) {
-                wake_waiting(session, 1); /* what woke us may have been meant for another */
+        while ((index = find_lane(session, thread)) < 0)
+            if (!wait_turn(session))
                 return NULL;
-            }
-            if (!session_usable(session)) {
-                wake_waiting(session, 1); /* the next one shall know it too */
-                session_raise(session, Py_None);
-                return NULL;
-            }
-        }
         record = claim(session, index, thread);
     }
     record->busy = true;
@@ -182,15 +213,15 @@ static bool map_channel(Session *session, uint64_t arena)
 
 static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"arena", "spin_ns", "timeout_ns", "doorbell", NULL};
+    static char *names[] = {"arena", "spin_ns", "timeout_ns", "doorbell", "one_thread", NULL};
     unsigned long long arena = 0, timeout_ns = 0;
     unsigned int spin_ns = 0;
-    int doorbell = 0;
+    int doorbell = 0, one_thread = 0;
     static uint64_t serial;
     Session *session;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKp", names, &arena, &spin_ns, &timeout_ns,
-                                     &doorbell))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKpp", names, &arena, &spin_ns, &timeout_ns,
+                                     &doorbell, &one_thread))
         return NULL;
     if (arena > (unsigned long long)INT64_MAX / 2) { /* also every negative number */
         PyErr_SetString(PyExc_ValueError, "no arena is that large");
@@ -207,6 +238,9 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     session->spin_ns = spin_ns;
     session->timeout_ns = timeout_ns;
     session->doorbell = doorbell;
+    session->lane_limit = one_thread ? 1 : CHANNEL_LANES;
+    for (uint32_t i = CHANNEL_LANES; i < CHANNEL_LANES + CHANNEL_GUESTS; i++)
+        session->lanes[i].started = true; /* no thread of the worker's is to serve it */
     if (arena && !map_channel(session, arena)) {
         PyErr_SetFromErrno(PyExc_OSError);
         Py_DECREF(session);
@@ -215,10 +249,26 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)session;
 }
 
+static int session_traverse(Session *session, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(session));
+    Py_VISIT(session->services);
+    return callback_visit(session, visit, arg);
+}
+
+static int session_clear(Session *session)
+{
+    Py_CLEAR(session->services);
+    callback_forget(session);
+    return 0;
+}
+
 static void session_dealloc(Session *session)
 {
     PyTypeObject *type = Py_TYPE(session);
 
+    PyObject_GC_UnTrack(session);
+    session_clear(session);
     if (session->watch)
         watch_end(session->watch); /* the worker quits; whoever has a weakref reaps it */
     if (session->weakrefs)
@@ -254,7 +304,7 @@ static PyObject *session_attach(Session *session, PyObject *args)
         return PyErr_SetFromErrno(PyExc_OSError);
     record->started = true; /* the main thread */
     record->busy = true;
-    pending = post(session, record, &nothing, 0);
+    pending = post_call(session, record, 0, &nothing, 0);
     pending.spin = false;
     pending.deadline = monotonic_ns() + timeout_ns;
     do {
@@ -367,6 +417,27 @@ static PyObject *session_get_free(Session *session, void *unused)
     return PyLong_FromUnsignedLongLong(total);
 }
 
+static PyObject *session_get_bell(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(atomic_load(&session->bell));
+}
+
+static PyObject *session_get_base(Session *session, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(session->base);
+}
+
+static PyObject *session_get_channel(Session *session, void *unused)
+{
+    (void)unused;
+    if (!session->channel)
+        Py_RETURN_NONE;
+    return Py_BuildValue("KK", (unsigned long long)(uintptr_t)session->channel,
+                         (unsigned long long)session->size);
+}
+
 static PyMethodDef methods[] = {
     {"attach", (PyCFunction)session_attach, METH_VARARGS,
      "attach(pid, socket, timeout_ns): take over the worker, and its socket, and wait\n"
@@ -376,6 +447,12 @@ static PyMethodDef methods[] = {
     {"close", (PyCFunction)session_close, METH_VARARGS,
      "close(handle=0): refuse every call from now on; in this process, let go of the\n"
      "library too."},
+    {"listen", (PyCFunction)session_listen, METH_VARARGS,
+     "listen(guest, taken): serve the callbacks of one of the library's own threads for a\n"
+     "while. taken() is called when there is the first. False: the worker is gone."},
+    {"wait_any", (PyCFunction)session_wait_any, METH_VARARGS,
+     "wait_any(pendings, rung): sleep until one of them is ready, or bell is not rung."},
+    {"ring", (PyCFunction)session_ring, METH_NOARGS, "Wake who sleeps in wait_any."},
     {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
     {0},
 };
@@ -385,11 +462,15 @@ static PyGetSetDef properties[] = {
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
+    {"bell", (getter)session_get_bell, NULL, "How often ring() was called.", NULL},
+    {"base", (getter)session_get_base, NULL, "The library's address of the channel.", NULL},
+    {"channel", (getter)session_get_channel, NULL, "Ours: (address, size), or None.", NULL},
     {"arena_free", (getter)session_get_free, NULL, "Bytes of the arena nobody uses.", NULL},
     {0},
 };
 
 static PyMemberDef members[] = {
+    {"services_of", T_OBJECT, offsetof(Session, services), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Session, weakrefs), READONLY, NULL},
     {0},
 };
@@ -398,6 +479,8 @@ static PyType_Slot slots[] = {
     {Py_tp_doc, "One opened library: in this process, or in a worker across a channel."},
     {Py_tp_new, session_new},
     {Py_tp_dealloc, session_dealloc},
+    {Py_tp_traverse, session_traverse},
+    {Py_tp_clear, session_clear},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {Py_tp_getset, properties},
@@ -407,6 +490,6 @@ static PyType_Slot slots[] = {
 PyType_Spec session_spec = {
     .name = "libferry._core.Session",
     .basicsize = sizeof(Session),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };

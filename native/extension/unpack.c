@@ -31,32 +31,56 @@ static double from_x87(const uint8_t *bytes, uint8_t size)
     return top >> 15 ? -value : value;
 }
 
-static PyObject *unpack_pointer(Function *function, uint64_t address)
+static PyObject *unpack_pointer(const Session *session, const Plan *plan, const struct slot *slot,
+                                uint64_t address)
 {
     if (address == 0)
         Py_RETURN_NONE;
-    if (function->result_kind == KIND_STRING && !function->session->channel) {
+    if (slot->kind == KIND_STRING && !session->channel) {
         const char *string = (const char *)(uintptr_t)address;
         Py_ssize_t length = (Py_ssize_t)strlen(string);
 
-        if (function->encoding == Py_None)
+        if (plan->encoding == Py_None)
             return PyBytes_FromStringAndSize(string, length);
-        return PyUnicode_Decode(string, length, PyUnicode_AsUTF8(function->encoding),
+        return PyUnicode_Decode(string, length, PyUnicode_AsUTF8(plan->encoding),
                                 "surrogateescape");
     }
-    return PyObject_CallFunction(function->hook, "K", (unsigned long long)address);
+    return PyObject_CallFunction(slot->decode, "K", (unsigned long long)address);
 }
 
-PyObject *unpack(Function *function, const struct ferry_frame *frame)
+/* Its bytes, put together from their pieces; what no piece covers is padding. */
+static PyObject *unpack_value(const struct slot *slot, const struct ferry_frame *frame)
 {
-    const char *cell = (const char *)frame + function->result_offset;
-    unsigned unused = 64 - 8u * function->result_size;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, slot->value_size), *value;
+    char *data;
+
+    if (!bytes)
+        return NULL;
+    data = PyBytes_AS_STRING(bytes);
+    memset(data, 0, slot->value_size);
+    for (uint16_t i = 0; i < slot->move_count; i++) {
+        const struct move *move = &slot->moves[i];
+
+        memcpy(data + move->source, (const char *)frame + move->offset, move->size);
+    }
+    value = PyObject_CallOneArg(slot->decode, bytes);
+    Py_DECREF(bytes);
+    return value;
+}
+
+PyObject *unpack(const Session *session, const Plan *plan, const struct slot *slot,
+                 const struct ferry_frame *frame)
+{
+    const char *cell = (const char *)frame + slot->offset;
+    unsigned unused = 64 - 8u * slot->size;
     uint64_t bits;
 
-    memcpy(&bits, cell, 8); /* every cell has as many; a narrow result leaves some open */
-    switch (function->result_kind) {
-    case KIND_VOID:
+    if (slot->kind == KIND_VOID)
         Py_RETURN_NONE;
+    if (slot->kind == KIND_BYTES)
+        return unpack_value(slot, frame);
+    memcpy(&bits, cell, 8); /* every cell has as many; a narrow value leaves some open */
+    switch (slot->kind) {
     case KIND_SIGNED:
         return PyLong_FromLongLong((int64_t)(bits << unused) >> unused);
     case KIND_UNSIGNED:
@@ -64,7 +88,7 @@ PyObject *unpack(Function *function, const struct ferry_frame *frame)
     case KIND_BOOL:
         return PyBool_FromLong((bits & 0xff) != 0);
     case KIND_FLOAT:
-        if (function->result_size == 4) {
+        if (slot->size == 4) {
             float single;
 
             memcpy(&single, cell, 4);
@@ -76,8 +100,8 @@ PyObject *unpack(Function *function, const struct ferry_frame *frame)
             return PyFloat_FromDouble(number);
         }
     case KIND_X87:
-        return PyFloat_FromDouble(from_x87((const uint8_t *)cell, function->result_size));
+        return PyFloat_FromDouble(from_x87((const uint8_t *)cell, slot->size));
     default:
-        return unpack_pointer(function, bits << unused >> unused);
+        return unpack_pointer(session, plan, slot, bits << unused >> unused);
     }
 }

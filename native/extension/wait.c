@@ -41,29 +41,21 @@ static void ring(const Session *session, uint32_t lane)
         ;
 }
 
-struct pending post(Session *session, struct lane_record *record, const struct ferry_frame *frame,
-                    size_t end)
+/* Hand `word` over, and look after the worker if it sleeps. */
+static void hand_over(Session *session, struct pending *pending, uint32_t depth, uint32_t back)
 {
+    struct lane_record *record = pending->record;
+    struct ferry_frame *lane = pending->lane;
     uint32_t index = (uint32_t)(record - session->lanes);
-    struct ferry_frame *lane = channel_lane(session->channel, index);
-    struct pending pending = {.lane = lane, .before = channel_word(record->number, 0, 0)};
     bool parked;
 
     record->number = (record->number + 1) % CHANNEL_NUMBERS;
-    pending.after = channel_word(record->number, 0, 0);
-    if (session->timeout_ns)
-        pending.deadline = monotonic_ns() + session->timeout_ns;
-
-    /* All at once: a worker that looks at the line takes it away after each write. */
-    memcpy((char *)lane + FRAME_STACK_BYTES, (const char *)frame + FRAME_STACK_BYTES,
-           FRAME_HOST_LINE_END - FRAME_STACK_BYTES);
-    if (end > FRAME_HOST_LINE_END)
-        memcpy((char *)lane + FRAME_HOST_LINE_END, (const char *)frame + FRAME_HOST_LINE_END,
-               end - FRAME_HOST_LINE_END);
-    parked = atomic_exchange(&lane->request, pending.after) & CHANNEL_PARKED;
+    pending->before = record->word;
+    parked = atomic_exchange(&lane->request, channel_word(record->number, depth, back)) &
+             CHANNEL_PARKED;
     if (parked || record->number % 64 == 1) {
-        pending.cpu = (uint32_t)sched_getcpu();
-        atomic_store_explicit(&lane->host_cpu, pending.cpu, memory_order_relaxed);
+        pending->cpu = (uint32_t)sched_getcpu();
+        atomic_store_explicit(&lane->host_cpu, pending->cpu, memory_order_relaxed);
     }
     if (!record->started) {
         record->started = true;
@@ -73,15 +65,47 @@ struct pending post(Session *session, struct lane_record *record, const struct f
     } else if (parked) {
         syscall(SYS_futex, &lane->request, FUTEX_WAKE, 1, NULL, NULL, 0);
     }
-    pending.spin = !parked && session->spin_ns != 0;
-    pending.cold = parked && !session->doorbell;
+    pending->spin = !parked && session->spin_ns != 0;
+    pending->cold = parked && !session->doorbell;
+}
+
+void pending_expect(struct pending *pending, uint32_t depth)
+{
+    pending->after = channel_word(pending->record->number, depth, 0);
+    pending->back = channel_word(pending->record->number, depth + 1, CHANNEL_BACK);
+}
+
+struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
+                         const struct ferry_frame *frame, size_t end)
+{
+    char *target = (char *)session_frame(session, record, depth);
+    struct pending pending = {.record = record, .lane = session_frame(session, record, 0)};
+
+    if (session->timeout_ns)
+        pending.deadline = monotonic_ns() + session->timeout_ns;
+    /* All at once: a worker that looks at the line takes it away after each write. */
+    memcpy(target + FRAME_STACK_BYTES, (const char *)frame + FRAME_STACK_BYTES,
+           FRAME_HOST_LINE_END - FRAME_STACK_BYTES);
+    if (end > FRAME_HOST_LINE_END)
+        memcpy(target + FRAME_HOST_LINE_END, (const char *)frame + FRAME_HOST_LINE_END,
+               end - FRAME_HOST_LINE_END);
+    hand_over(session, &pending, depth, 0);
+    pending_expect(&pending, depth);
     return pending;
+}
+
+void post_return(Session *session, struct pending *pending, uint32_t depth)
+{
+    hand_over(session, pending, depth, CHANNEL_BACK);
+    pending_expect(pending, depth - 1);
 }
 
 bool answered_at_once(const struct pending *pending)
 {
     for (int i = 0; pending->spin && i < LOOKS; i++) {
-        if (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) == pending->after)
+        uint32_t word = atomic_load_explicit(&pending->lane->reply, memory_order_acquire);
+
+        if (word == pending->after || word == pending->back)
             return true;
         channel_relax();
     }
@@ -133,8 +157,10 @@ enum outcome await_reply(const Session *session, struct pending *pending)
         uint32_t word = atomic_load_explicit(reply, memory_order_acquire);
         uint64_t limit = LOOK_UP_NS;
 
-        if (word == pending->after)
-            return REPLIED;
+        if (word == pending->after || word == pending->back) {
+            pending->record->word = word;
+            return word == pending->after ? REPLIED : CALLED_BACK;
+        }
         if (atomic_load(&session->watch->dead))
             return DIED;
         if (word != pending->before && word != (pending->before | CHANNEL_PARKED))

@@ -1,4 +1,4 @@
-/* One lane: wait for a request, call, reply. How to wait is in channel.h. */
+/* One lane: hand over, wait for a request. How to wait is in channel.h. */
 #include "worker.h"
 
 /* A hot lane pays for itself if the next call comes before a wake-up would have
@@ -6,114 +6,144 @@
 #define SHORT_NS 30000  /* calls as short as this ... */
 #define CLOSE_NS 150000 /* ... that follow each other this soon, wake-ups included, ... */
 #define STREAK 8        /* ... so often in a row make a lane hot */
-#define MISSES 2        /* replies in a row that had to wake the host make it cold */
+#define MISSES 2        /* handovers in a row that had to wake the host make it cold */
 
-struct pace {
-    bool hot;
-    uint32_t streak;
-    uint32_t misses;
-    uint64_t replied; /* when, if cold */
-};
+#define LOOKS 64 /* at a word between two looks at the clock */
 
-/* Look at `word` until it is no longer `seen` or the spin time is over. The clock
- * is read every 64th time, so that looking costs one load. */
+void lane_begin(struct lane *lane, uint32_t index)
+{
+    *lane = (struct lane){.frames = channel_lane(channel, index), .index = index};
+}
+
+/* Look at `word` until it is no longer `seen` or the spin time is over. Most answers
+ * come before the first look at the clock, which costs as much as some fifty looks. */
 static uint32_t spin(_Atomic uint32_t *word, uint32_t seen)
 {
-    uint64_t start = platform_now();
+    uint64_t start = 0;
 
-    do {
-        for (int i = 0; i < 64; i++) {
+    for (;;) {
+        for (int i = 0; i < LOOKS; i++) {
             uint32_t now = atomic_load_explicit(word, memory_order_acquire);
 
             if (now != seen)
                 return now;
             channel_relax();
         }
-    } while (platform_now() - start < channel->spin_ns);
-    return seen;
+        if (start == 0)
+            start = platform_now();
+        else if (platform_now() - start >= channel->spin_ns)
+            return seen;
+    }
 }
 
-static uint32_t await_request(struct ferry_frame *lane, struct pace *pace, uint32_t seen)
+static void become_cold(struct lane *lane)
 {
-    if (pace->hot) {
-        uint32_t word = spin(&lane->request, seen);
+    lane->hot = false;
+    lane->streak = 0;
+}
+
+static uint32_t await_request(struct lane *lane)
+{
+    _Atomic uint32_t *request = &lane->frames->request;
+    uint32_t seen = lane->seen;
+
+    if (lane->hot) {
+        uint32_t word = spin(request, seen);
 
         if (word != seen)
             return word;
-        pace->hot = false;
-        pace->streak = 0;
+        become_cold(lane);
     }
-    platform_follow(lane->host_cpu);
+    platform_follow(lane->frames->host_cpu);
     for (;;) {
         uint32_t word = seen;
 
-        if (!atomic_compare_exchange_strong(&lane->request, &word, seen | CHANNEL_PARKED) &&
+        if (!atomic_compare_exchange_strong(request, &word, seen | CHANNEL_PARKED) &&
             word != (seen | CHANNEL_PARKED)) {
             platform_woken();
             return word;
         }
-        platform_park(&lane->request, seen | CHANNEL_PARKED);
+        platform_park(request, seen | CHANNEL_PARKED);
     }
 }
 
-/* A cold lane has answered: were the last calls frequent and short enough? */
-static bool gains_pace(struct pace *pace, uint64_t began, uint64_t ended)
+uint32_t lane_await(struct lane *lane)
 {
-    if (began - pace->replied < CLOSE_NS && ended - began < SHORT_NS)
-        pace->streak++;
-    else
-        pace->streak = 0;
-    pace->replied = ended;
-    return pace->streak >= STREAK && channel->spin_ns != 0;
+    lane->seen = await_request(lane);
+    if (!lane->hot)
+        lane->began = platform_now();
+    return lane->seen;
 }
 
-static void reply(struct ferry_frame *lane, uint32_t index, struct pace *pace, uint32_t word)
+/* A cold lane is about to hand over: were its last turns frequent and short enough? */
+static bool gains_pace(struct lane *lane, uint64_t ended)
 {
+    if (lane->began - lane->replied < CLOSE_NS && ended - lane->began < SHORT_NS)
+        lane->streak++;
+    else
+        lane->streak = 0;
+    lane->replied = ended;
+    return lane->streak >= STREAK && channel->spin_ns != 0;
+}
+
+static void reply(struct lane *lane, uint32_t word)
+{
+    struct ferry_frame *frames = lane->frames;
+
     /* A cold lane says that it is parked before it is: the host that we are about
      * to wake may run on our processor at once, call again, and must not then
      * spin for an answer on the processor that we need to give it. */
-    if (!pace->hot) {
-        uint32_t expected = word;
+    if (!lane->hot) {
+        uint32_t expected = lane->seen;
 
-        atomic_compare_exchange_strong(&lane->request, &expected, word | CHANNEL_PARKED);
+        atomic_compare_exchange_strong(&frames->request, &expected, lane->seen | CHANNEL_PARKED);
     }
-    if (atomic_exchange(&lane->reply, word) & CHANNEL_PARKED) {
-        platform_wake_host(index, &lane->reply);
-        if (pace->hot && ++pace->misses == MISSES) {
-            pace->hot = false;
-            pace->streak = 0;
-        }
+    if (atomic_exchange(&frames->reply, word) & CHANNEL_PARKED) {
+        platform_wake_host(lane->index, &frames->reply);
+        if (lane->hot && ++lane->misses == MISSES)
+            become_cold(lane);
     } else {
-        pace->misses = 0;
+        lane->misses = 0;
     }
+}
+
+void lane_hand_over(struct lane *lane, uint32_t depth, uint32_t back)
+{
+    bool promoted = !lane->hot && gains_pace(lane, platform_now());
+
+    reply(lane, channel_word(lane->seen >> CHANNEL_NUMBER_SHIFT, depth, back));
+    if (promoted && platform_avoid(lane->frames->host_cpu)) {
+        uint32_t parked = lane->seen | CHANNEL_PARKED;
+
+        /* reply() said that we are parked; if nobody has called since, we are not */
+        atomic_compare_exchange_strong(&lane->frames->request, &parked, lane->seen);
+        lane->hot = true;
+        lane->misses = 0;
+    }
+}
+
+void lane_call(struct lane *lane, uint32_t depth)
+{
+    lane->depth = depth;
+    platform_set_lane(lane);
+    platform_call(&lane->frames[depth]);
+    platform_set_lane(NULL);
 }
 
 void lane_run(uint32_t index)
 {
-    struct ferry_frame *lane = channel_lane(channel, index);
-    struct pace pace = {0};
-    uint32_t seen = 0;
+    struct lane lane;
 
+    lane_begin(&lane, index);
     platform_prepare_thread();
     for (;;) {
-        uint32_t word = await_request(lane, &pace, seen);
-        uint64_t began = pace.hot ? 0 : platform_now();
-        bool promoted = false;
+        uint32_t word = lane_await(&lane);
 
+        if (channel_depth(word) != 0 || word & CHANNEL_BACK)
+            worker_fault(CHANNEL_FAULT_ORDER, word);
         /* The very first request calls nothing: its reply says that we are there. */
-        if (lane->function)
-            platform_call(lane);
-        if (!pace.hot)
-            promoted = gains_pace(&pace, began, platform_now());
-        reply(lane, index, &pace, word);
-        seen = word;
-        if (promoted && platform_avoid(lane->host_cpu)) {
-            uint32_t parked = word | CHANNEL_PARKED;
-
-            /* reply() said that we are parked; if nobody has called since, we are not */
-            atomic_compare_exchange_strong(&lane->request, &parked, word);
-            pace.hot = true;
-            pace.misses = 0;
-        }
+        if (lane.frames->function)
+            lane_call(&lane, 0);
+        lane_hand_over(&lane, 0, 0);
     }
 }

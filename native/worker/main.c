@@ -3,9 +3,21 @@
 
 struct ferry_header *channel;
 
+void worker_fault(uint32_t reason, uint64_t detail)
+{
+    struct ferry_fault *fault = &channel->fault;
+
+    fault->code = reason;
+    fault->address = detail;
+    fault->program_counter = 0;
+    atomic_store(&fault->happened, 1);
+    platform_end(CHANNEL_FAULT_EXIT);
+}
+
 /* The host rings for two reasons: a lane is used for the first time, or (where
- * the host cannot wake us through memory) a parked lane has a request. When the
- * host is gone, in whatever way, the socket ends, and so do we. */
+ * the host cannot wake us through memory) a parked lane has a request. A guest lane
+ * has no thread of ours. When the host is gone, in whatever way, the socket ends, and
+ * so do we. */
 static void listen_to_doorbell(uint32_t unused)
 {
     bool started[CHANNEL_LANES] = {true}; /* lane 0 has the main thread */
@@ -14,11 +26,13 @@ static void listen_to_doorbell(uint32_t unused)
     for (;;) {
         int lane = platform_doorbell();
 
-        if (lane < 0)
+        if (lane < 0) {
+            callbacks_leave();
             platform_quit(0);
-        if (lane >= (int)CHANNEL_LANES)
+        }
+        if (lane >= (int)(CHANNEL_LANES + CHANNEL_GUESTS))
             continue;
-        if (started[lane])
+        if (lane >= (int)CHANNEL_LANES || started[lane])
             platform_unpark(&channel_lane(channel, (uint32_t)lane)->request);
         else if (platform_thread(lane_run, (uint32_t)lane))
             started[lane] = true;

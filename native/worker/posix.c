@@ -1,22 +1,19 @@
-/* The platform: Linux with any C library that has dlopen.
+/* The platform: what Linux, with any C library that has dlopen, and macOS have in common.
+ * Sleeping, processors and the registers of a fault are in linux.c and macos.c.
  *
  * Usage: worker SOCKET MEMORY, both numbers of inherited descriptors. */
 #define _GNU_SOURCE
-#include "placement.h"
+#include "posix.h"
 #include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 static int doorbell = -1;
@@ -64,55 +61,14 @@ bool platform_thread(void (*body)(uint32_t), uint32_t argument)
     return failure == 0;
 }
 
-/* Not FUTEX_PRIVATE: the word is shared with another process. */
-void platform_park(_Atomic uint32_t *word, uint32_t value)
-{
-    syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
-}
-
-void platform_unpark(_Atomic uint32_t *word)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-
-void platform_wake_host(uint32_t index, _Atomic uint32_t *word)
-{
-    (void)index;
-    platform_unpark(word);
-}
-
-void platform_follow(uint32_t cpu)
-{
-    placement_hold(cpu);
-}
-
-void platform_woken(void)
-{
-    placement_release();
-}
-
-bool platform_avoid(uint32_t cpu)
-{
-    cpu_set_t before, elsewhere;
-
-    if (cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof before, &before) != 0)
-        return false;
-    elsewhere = before;
-    CPU_CLR(cpu, &elsewhere);
-    if (CPU_COUNT(&elsewhere) == 0 || sched_setaffinity(0, sizeof elsewhere, &elsewhere) != 0)
-        return false;
-    sched_setaffinity(0, sizeof before, &before);
-    return true;
-}
-
-uint64_t platform_now(void)
-{
-    return monotonic_ns();
-}
-
 void platform_quit(int code)
 {
     exit(code);
+}
+
+void platform_end(int code)
+{
+    _exit(code);
 }
 
 /* ---- forks ----
@@ -122,13 +78,14 @@ void platform_quit(int code)
  * to, and ends when it would reply. The arena stays, for a child that is about to
  * execute a program whose name lies there. */
 static bool forked;
+static _Thread_local struct lane *current;
 
 static void after_fork_in_child(void)
 {
     forked = true;
     close(doorbell); /* its end is how a host without pidfd learns of the worker's */
     mmap((char *)channel + CHANNEL_LANES_OFFSET, CHANNEL_ARENA_OFFSET - CHANNEL_LANES_OFFSET,
-         PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+         PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_FIXED, -1, 0);
 }
 
 void platform_call(struct ferry_frame *frame)
@@ -142,18 +99,29 @@ void platform_call(struct ferry_frame *frame)
     frame->error_number = *error_number;
 }
 
-/* ---- faults ---- */
-
-static uint64_t program_counter(const ucontext_t *context)
+void platform_save_errors(struct errors *errors)
 {
-#if defined(__x86_64__)
-    return (uint64_t)context->uc_mcontext.gregs[REG_RIP];
-#elif defined(__i386__)
-    return (uint32_t)context->uc_mcontext.gregs[REG_EIP];
-#elif defined(__aarch64__)
-    return context->uc_mcontext.pc;
-#endif
+    errors->error_number = errno;
 }
+
+void platform_restore_errors(const struct errors *errors)
+{
+    errno = errors->error_number;
+}
+
+struct lane *platform_lane(void)
+{
+    if (forked)
+        _exit(0);
+    return current;
+}
+
+void platform_set_lane(struct lane *lane)
+{
+    current = lane;
+}
+
+/* ---- faults ---- */
 
 /* Write down what happened, then let it happen: the handler was installed with
  * SA_RESETHAND, so a faulting instruction faults again and ends the process with
@@ -165,12 +133,12 @@ static void record_fault(int number, siginfo_t *info, void *context)
     if (!forked) {
         fault->code = (uint32_t)number;
         fault->address = (uintptr_t)info->si_addr;
-        fault->program_counter = program_counter(context);
+        fault->program_counter = posix_program_counter(context);
         atomic_store(&fault->happened, 1);
     }
     /* a trap comes after its instruction, and does not happen again */
     if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS)
-        syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), number);
+        posix_signal_this_thread(number);
 }
 
 static void catch_faults(void)

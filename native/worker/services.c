@@ -1,5 +1,7 @@
 /* What the host asks of the worker itself. Ordinary C functions: their
  * declarations, as the host lowers them, are in libferry.runtime.services. */
+#include "entry.h"
+#include "map.h"
 #include "worker.h"
 
 void *memcpy(void *to, const void *from, size_t size); /* libc, or windows.c */
@@ -42,7 +44,9 @@ uint64_t service_address(enum ferry_service service)
     case SERVICE_ERRNO_OF:
         return (uintptr_t)platform_errno_of;
     case SERVICE_CALLBACK:
+        return (uintptr_t)ferry_callback;
     case SERVICE_MAP:
+        return (uintptr_t)ferry_map;
     case SERVICE_COUNT:
         break;
     }

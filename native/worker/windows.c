@@ -14,6 +14,7 @@
 
 static HANDLE doorbell_in, doorbell_out;
 static int *(*errno_location)(void);
+static DWORD lane_slot; /* of the thread's own storage */
 
 /* Futexes by another name, inside one process only: a host beyond Wine rings the
  * doorbell instead. In ntdll since Windows 8. */
@@ -127,6 +128,29 @@ void platform_call(struct ferry_frame *frame)
     frame->error_number = error_number ? *error_number : 0;
 }
 
+void platform_save_errors(struct errors *errors)
+{
+    errors->last_error = GetLastError();
+    errors->error_number = errno_location ? *errno_location() : 0;
+}
+
+void platform_restore_errors(const struct errors *errors)
+{
+    if (errno_location)
+        *errno_location() = errors->error_number;
+    SetLastError(errors->last_error);
+}
+
+struct lane *platform_lane(void)
+{
+    return TlsGetValue(lane_slot);
+}
+
+void platform_set_lane(struct lane *lane)
+{
+    TlsSetValue(lane_slot, lane);
+}
+
 static LONG WINAPI record_fault(EXCEPTION_POINTERS *pointers)
 {
     const EXCEPTION_RECORD *record = pointers->ExceptionRecord;
@@ -224,6 +248,12 @@ void platform_quit(int code)
     ExitProcess((UINT)code);
 }
 
+void platform_end(int code)
+{
+    TerminateProcess(GetCurrentProcess(), (UINT)code);
+    __builtin_unreachable();
+}
+
 static const wchar_t *last_argument(const wchar_t *line)
 {
     const wchar_t *argument = line;
@@ -248,31 +278,47 @@ void start(void)
     SetStdHandle(STD_OUTPUT_HANDLE, GetStdHandle(STD_ERROR_HANDLE));
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
     SetUnhandledExceptionFilter(record_fault);
+    lane_slot = TlsAlloc();
 
     file = CreateFileW(last_argument(GetCommandLineW()), GENERIC_READ | GENERIC_WRITE,
                        FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
                        0, NULL);
     memory = CreateFileMappingW(file, NULL, PAGE_READWRITE, 0, 0, NULL);
     mapping = memory ? MapViewOfFile(memory, FILE_MAP_ALL_ACCESS, 0, 0, 0) : NULL;
-    if (!wait_on_address || !wake_address_all || !mapping)
+    if (!wait_on_address || !wake_address_all || !mapping || lane_slot == TLS_OUT_OF_INDEXES)
         ExitProcess(2);
     channel = mapping;
     ExitProcess((UINT)worker_run(mapping));
 }
 
-/* The compiler may call these for structure copies and initialisers. */
+/* The compiler may call these for structure copies and initialisers. (Not for loops, so
+ * that these two do not call themselves: -fno-builtin.) */
 void *memcpy(void *to, const void *from, size_t size)
 {
+#if defined(__x86_64__) || defined(__i386__)
     void *target = to;
 
     __asm__ volatile("rep movsb" : "+D"(target), "+S"(from), "+c"(size) : : "memory");
+#else
+    size_t at = 0;
+
+    for (; at + 8 <= size; at += 8)
+        __builtin_memcpy((char *)to + at, (const char *)from + at, 8);
+    for (; at < size; at++)
+        ((char *)to)[at] = ((const char *)from)[at];
+#endif
     return to;
 }
 
 void *memset(void *to, int value, size_t size)
 {
+#if defined(__x86_64__) || defined(__i386__)
     void *target = to;
 
     __asm__ volatile("rep stosb" : "+D"(target), "+c"(size) : "a"(value) : "memory");
+#else
+    for (size_t at = 0; at < size; at++)
+        ((char *)to)[at] = (char)value;
+#endif
     return to;
 }

@@ -1,12 +1,12 @@
 /* The worker: the small program, built for the library's own ABI, that hosts it.
  *
- * It maps the channel, runs one thread per lane in use, and calls what it is
- * told to call. It has no protocol beyond that: opening a library, finding a
+ * It maps the channel, runs one thread per lane in use, calls what it is told to
+ * call, and passes on what the library calls back. It has no protocol beyond that: opening a library, finding a
  * symbol and copying memory are ordinary C functions (services.c) whose
  * addresses it publishes, and the host calls them by frame like everything else.
  *
- * posix.c and windows.c implement the platform_ functions below; main.c, lane.c
- * and services.c are common and use no C library function. (The Windows worker
+ * posix.c (with linux.c or macos.c) and windows.c implement the platform_ functions below; main.c, lane.c,
+ * callback.c and services.c are common and use no C library function. (The Windows worker
  * is linked without one: a DLL brings its own, and which one is the DLL's affair.)
  */
 #ifndef FERRY_WORKER_H
@@ -22,8 +22,36 @@ extern struct ferry_header *channel; /* the mapping, once worker_start has it */
  * and the doorbell on another. Returns only on failure, with an exit code. */
 int worker_run(void *mapping);
 
-/* lane.c: serve one lane until the process ends. */
+/* End the process for a reason of our own, CHANNEL_FAULT_..., and tell the host. */
+_Noreturn void worker_fault(uint32_t reason, uint64_t detail);
+
+/* ---- lane.c ---- */
+
+struct lane {
+    struct ferry_frame *frames;
+    uint32_t index;
+    uint32_t depth; /* of the call that runs, or ran last */
+    uint32_t seen;  /* the last request, never with its parked bit */
+    bool hot;
+    uint32_t streak;  /* turns in a row that were short and close */
+    uint32_t misses;
+    uint64_t began;   /* when the last request came, ... */
+    uint64_t replied; /* ... and the last handover, if the lane is cold */
+};
+
+void lane_begin(struct lane *lane, uint32_t index);
+/* Wait for the host's next request, and give it. */
+uint32_t lane_await(struct lane *lane);
+/* Call what frames[depth] says. */
+void lane_call(struct lane *lane, uint32_t depth);
+/* Tell the host that frames[depth] has a result, or (CHANNEL_BACK) calls back. */
+void lane_hand_over(struct lane *lane, uint32_t depth, uint32_t back);
+/* Serve one lane until the process ends. */
 void lane_run(uint32_t index);
+
+/* callback.c: the host is gone. A callback that comes now ends the process, as do those
+ * that wait for an answer on threads which a library's destructor might wait for. */
+void callbacks_leave(void);
 
 /* services.c */
 uint64_t service_address(enum ferry_service service);
@@ -61,8 +89,24 @@ uint64_t platform_now(void);
  * GetLastError is only kept from call to call: Windows programs ask for it by a call. */
 void platform_call(struct ferry_frame *frame);
 
+/* The library's error numbers, kept while we work on its thread. */
+struct errors {
+    int error_number;
+    uint32_t last_error;
+};
+void platform_save_errors(struct errors *errors);
+void platform_restore_errors(const struct errors *errors);
+
+/* The lane whose call runs on this thread; NULL: none. Asked for by a process that the
+ * library has forked, it ends that: it has no host. */
+struct lane *platform_lane(void);
+void platform_set_lane(struct lane *lane);
+
 /* End the process in good order: libraries' destructors run. */
 _Noreturn void platform_quit(int code);
+
+/* End it at once. */
+_Noreturn void platform_end(int code);
 
 /* Give the calling thread a stack for its fault handler. */
 void platform_prepare_thread(void);

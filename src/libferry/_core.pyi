@@ -10,10 +10,18 @@ KIND_FLOAT: Final[int]
 KIND_X87: Final[int]
 KIND_POINTER: Final[int]
 KIND_STRING: Final[int]
+KIND_BYTES: Final[int]
 
 class Session:
+    services_of: Any
     def __init__(
-        self, *, arena: int = 0, spin_ns: int = 0, timeout_ns: int = 0, doorbell: bool = False
+        self,
+        *,
+        arena: int = 0,
+        spin_ns: int = 0,
+        timeout_ns: int = 0,
+        doorbell: bool = False,
+        one_thread: bool = False,
     ) -> None: ...
     @property
     def errno(self) -> int: ...
@@ -24,15 +32,37 @@ class Session:
     @property
     def memory(self) -> int: ...
     @property
+    def bell(self) -> int: ...
+    @property
+    def base(self) -> int: ...
+    @property
+    def channel(self) -> tuple[int, int] | None: ...
+    def wait_any(self, pendings: list[Pending], rung: int, /) -> None: ...
+    def ring(self) -> None: ...
+    @property
     def arena_free(self) -> int: ...
     def attach(self, pid: int, socket: int, timeout_ns: int, /) -> None: ...
     def services(self) -> tuple[int, ...]: ...
     def close(self, handle: int = 0, /) -> None: ...
+    def listen(self, guest: int, taken: object, /) -> bool: ...
     def death(self) -> dict[str, Any]: ...
+
+class Plan:
+    signature: Any
+    def __init__(
+        self,
+        signature: object,
+        arguments: tuple[object, ...],
+        result: object,
+        addresses: tuple[tuple[int, int, int], ...],
+        encoding: str | None,
+        vector_count: int,
+        x87_results: int,
+        stack_bytes: int,
+    ) -> None: ...
 
 class Function:
     __name__: str
-    signature: Any
     session: Session
     service: bool
     address: int
@@ -41,17 +71,42 @@ class Function:
         session: Session,
         address: int,
         name: str,
-        signature: object,
-        arguments: tuple[tuple[int, int, int, int, bool, bool, bool, str, int, str], ...],
-        result: tuple[int, int, int],
-        hook: object,
-        encoding: str | None,
-        vector_count: int,
-        stack_bytes: int,
+        plan: Plan,
         keep_gil: bool,
         service: bool,
     ) -> None: ...
+    @property
+    def signature(self) -> Any: ...
     def __call__(self, *values: Any) -> Any: ...
+    def map(self, *columns: Any, out: Any = None, progress: Any = None) -> Any: ...
+    def batch(self, rows: Any) -> list[Any]: ...
+    def post(self, *values: Any) -> Pending: ...
+    def fill(self, frame: Any, place: int, values: tuple[Any, ...], /) -> None: ...
+
+class Pending:
+    def wait(self) -> Any: ...
+    def ready(self) -> bool: ...
+
+class Callback:
+    address: int
+    number: int
+    callable: Any
+    type: str
+    session: Session
+    def __init__(
+        self,
+        session: Session,
+        plan: Plan,
+        callable: object,
+        type: str,
+        error: object,
+        description: bytes,
+    ) -> None: ...
+    @property
+    def description(self) -> int: ...
+    @property
+    def signature(self) -> Any: ...
+    def drop(self) -> None: ...
 
 class Buffer:
     def __init__(self, session: Session, size: int, type: str | None = None) -> None: ...
@@ -76,4 +131,12 @@ class Pointer:
     @property
     def session(self) -> Session: ...
 
-def set_hooks(*, argument: object, count: object, ended: object, arena: object) -> None: ...
+def set_hooks(
+    *,
+    argument: object,
+    count: object,
+    ended: object,
+    arena: object,
+    map: object,
+    batch: object,
+) -> None: ...

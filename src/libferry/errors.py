@@ -12,6 +12,8 @@ has a built-in exception with the same meaning, ours derives from both, so that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class FerryError(Exception):
     """Base of all errors of libferry.
@@ -120,3 +122,33 @@ class ChannelError(FerryError):
 
 class ArenaFull(FerryError, MemoryError):
     """The memory shared with the worker has no room for this."""
+
+
+class NestedTooDeep(FerryError, RecursionError):
+    """Calls and callbacks were nested deeper than the channel has frames for."""
+
+
+class TooManyCallbacks(FerryError):
+    """All entry thunks of a worker are in use."""
+
+
+class RowErrors(FerryError):
+    """Some rows of a bulk call failed; all of them were called.
+
+    Attributes:
+        errors: the error of each row that failed, by its number.
+        results: the results of all rows; what the failed ones returned, or None.
+    """
+
+    def __init__(
+        self,
+        tried: str,
+        happened: str,
+        *,
+        hint: str,
+        errors: Mapping[int, Exception],
+        results: object,
+    ) -> None:
+        super().__init__(tried, happened, hint=hint)
+        self.errors = errors
+        self.results = results

@@ -16,13 +16,8 @@ from libferry.abi import ABIS, Boolean, Integer, Pointer, Real
 from libferry.contract import parse_type
 from libferry.contract.known_types import POSIX, STANDARD
 
-TARGETS = {
-    "x86_64-sysv": "x86_64-linux-gnu",
-    "i386-sysv": "x86-linux-gnu",
-    "x86_64-windows": "x86_64-windows-gnu",
-    "i386-windows": "x86-windows-gnu",
-    "aarch64-aapcs64": "aarch64-linux-gnu",
-}
+from .targets import TARGETS
+
 ARITHMETIC = [
     "char",
     "signed char",
@@ -55,8 +50,11 @@ def test_sizes_and_signs_are_the_compilers(abi: str, tmp_path: Path) -> None:
         "#include <stdint.h>",
         "#include <stddef.h>",
         "#include <wchar.h>",
-        "#include <uchar.h>",
     ]
+    if "apple" in abi:  # it has no uchar.h
+        lines.append("typedef __CHAR16_TYPE__ char16_t; typedef __CHAR32_TYPE__ char32_t;")
+    else:
+        lines.append("#include <uchar.h>")
     if "windows" not in abi:
         lines.append("#include <sys/types.h>\n#include <time.h>\n#include <sys/socket.h>")
     for name in names:
@@ -68,7 +66,7 @@ def test_sizes_and_signs_are_the_compilers(abi: str, tmp_path: Path) -> None:
             lines.append(f'_Static_assert((({name})-1) {sign} 0, "sign of {name}");')
     source = tmp_path / "facts.c"
     source.write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[abi], "-c"]
+    command = [sys.executable, "-m", "ziglang", "cc", *TARGETS[abi], "-c"]
     command += ["-o", str(tmp_path / "facts.o"), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

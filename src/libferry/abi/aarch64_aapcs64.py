@@ -29,6 +29,11 @@ ABI = Abi(
     unnamed_bit_fields_align=True,
     integer_registers=tuple(f"x{n}" for n in range(8)),
     vector_registers=tuple(f"v{n}" for n in range(8)),
+    aggregates="homogeneous",
     stack_slot=8,
     float_result="vector",
+    even=True,
+    spill="close",
+    natural_alignment=True,
+    indirect_register=True,
 )

@@ -17,7 +17,7 @@ on it, which Arm's own standard forbids. Arm's rule that a 16-byte-aligned value
 in an even register is dropped. Plain ``char`` is signed, ``long double`` is ``double``.
 """
 
-from libferry.abi.facts import BINARY64, LP64, Abi
+from libferry.abi.facts import BINARY64, LP64, Abi, Variadic
 
 ABI = Abi(
     name="aarch64-apple",
@@ -32,6 +32,10 @@ ABI = Abi(
     vector_alignment=16,
     integer_registers=tuple(f"x{n}" for n in range(8)),
     vector_registers=tuple(f"v{n}" for n in range(8)),
+    aggregates="homogeneous",
     stack_slot=1,
     float_result="vector",
+    spill="close",
+    variadic=Variadic(registers=False, slot=8),
+    indirect_register=True,
 )

@@ -16,7 +16,7 @@ bytes, so that a structure may lie half in x7 and half in memory. ``long`` has 3
 ``wchar_t`` 16, plain ``char`` is signed, and bit-fields are Microsoft's.
 """
 
-from libferry.abi.facts import BINARY64, LLP64, Abi
+from libferry.abi.facts import BINARY64, LLP64, Abi, Variadic
 
 ABI = Abi(
     name="aarch64-windows",
@@ -32,6 +32,11 @@ ABI = Abi(
     bit_fields="microsoft",
     integer_registers=tuple(f"x{n}" for n in range(8)),
     vector_registers=tuple(f"v{n}" for n in range(8)),
+    aggregates="homogeneous",
     stack_slot=8,
     float_result="vector",
+    even=True,
+    spill="close",
+    variadic=Variadic(vectors=False, fixed_too=True),
+    indirect_register=True,
 )

@@ -17,7 +17,8 @@ result. Plain ``char`` and ``wchar_t`` are unsigned, and a structure of more tha
 bytes is returned in memory.
 """
 
-from libferry.abi.facts import BINARY64, ILP32, Abi
+from libferry.abi import frame
+from libferry.abi.facts import BINARY64, ILP32, Abi, Variadic
 
 ABI = Abi(
     name="arm-hardfloat",
@@ -33,6 +34,18 @@ ABI = Abi(
     unnamed_bit_fields_align=True,
     integer_registers=tuple(f"r{n}" for n in range(4)),
     vector_registers=tuple(f"s{n}" for n in range(16)),
+    aggregates="homogeneous",
     stack_slot=4,
     float_result="vector",
+    word=4,
+    integer_cell=4,
+    vector_cell=4,
+    vector_width=4,
+    even=True,
+    spill="split",
+    stack_alignment=8,
+    by_reference_above=frame.SIZE,
+    natural_alignment=True,
+    variadic=Variadic(vectors=False, fixed_too=True, result_too=True),
+    small_result=4,
 )

@@ -15,7 +15,7 @@ whoever stores them.
 """
 
 from libferry.abi import frame
-from libferry.abi.facts import ILP32, X87_12, Abi
+from libferry.abi.facts import I386_CONVENTIONS, ILP32, X87_12, Abi, Variadic
 
 ABI = Abi(
     name="i386-sysv",
@@ -29,8 +29,17 @@ ABI = Abi(
     int128=False,
     scalar_alignment=4,
     integer_registers=(),
-    vector_registers=(),
+    vector_registers=("xmm0", "xmm1", "xmm2"),
+    aggregates="stack",
     stack_slot=4,
     stack_image=frame.STACK_I386,
     float_result="x87",
+    vector_cells=frame.VECTOR_I386,
+    result_vectors=frame.RESULT_VECTOR_I386,
+    frame_end=frame.VECTOR_I386,
+    word=4,
+    stack_alignment=16,
+    variadic=Variadic(vectors=False, fixed_too=True),
+    conventions=I386_CONVENTIONS,
+    hidden_pointer_popped=True,
 )

@@ -16,7 +16,7 @@ underscore), or, with a .def file as Windows' own DLLs do, plain ``f``.
 """
 
 from libferry.abi import frame
-from libferry.abi.facts import BINARY64, ILP32_WINDOWS, Abi
+from libferry.abi.facts import BINARY64, I386_CONVENTIONS, ILP32_WINDOWS, Abi, Variadic
 
 ABI = Abi(
     name="i386-windows",
@@ -30,9 +30,18 @@ ABI = Abi(
     int128=False,
     bit_fields="microsoft",
     integer_registers=(),
-    vector_registers=(),
+    vector_registers=("xmm0", "xmm1", "xmm2"),
+    aggregates="stack",
     stack_slot=4,
     stack_image=frame.STACK_I386,
     float_result="x87",
     stdcall=("{name}", "{name}@{bytes}", "_{name}@{bytes}"),
+    vector_cells=frame.VECTOR_I386,
+    result_vectors=frame.RESULT_VECTOR_I386,
+    frame_end=frame.VECTOR_I386,
+    word=4,
+    stack_alignment=16,
+    variadic=Variadic(vectors=False, fixed_too=True),
+    conventions=I386_CONVENTIONS,
+    small_records=True,
 )

@@ -11,7 +11,7 @@ Odd: a structure of one or two members, at least one of them floating-point, is 
 apart, as on RISC-V, whose convention this one resembles. Plain ``char`` is signed here.
 """
 
-from libferry.abi.facts import BINARY128, LP64, Abi
+from libferry.abi.facts import BINARY128, LP64, Abi, Variadic
 
 ABI = Abi(
     name="loongarch64-lp64d",
@@ -25,6 +25,11 @@ ABI = Abi(
     int128=True,
     integer_registers=tuple(f"a{n}" for n in range(8)),
     vector_registers=tuple(f"fa{n}" for n in range(8)),
+    aggregates="flattened",
     stack_slot=8,
     float_result="vector",
+    vector_width=8,
+    widen_word="sign",
+    spill="split",
+    variadic=Variadic(vectors=False, even=True),
 )

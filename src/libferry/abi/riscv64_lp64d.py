@@ -17,7 +17,7 @@ says, and from there to 64 by its sign, even an unsigned one. A ``float`` in a 6
 register has ones above it ("NaN-boxing").
 """
 
-from libferry.abi.facts import BINARY128, LP64, Abi
+from libferry.abi.facts import BINARY128, LP64, Abi, Variadic
 
 ABI = Abi(
     name="riscv64-lp64d",
@@ -31,6 +31,13 @@ ABI = Abi(
     int128=True,
     integer_registers=tuple(f"a{n}" for n in range(8)),
     vector_registers=tuple(f"fa{n}" for n in range(8)),
+    aggregates="flattened",
     stack_slot=8,
     float_result="vector",
+    vector_width=8,
+    nan_boxed=True,
+    widen_word="sign",
+    spill="split",
+    zero_width_spoils=True,
+    variadic=Variadic(vectors=False, even=True),
 )

@@ -31,6 +31,8 @@ ABI = Abi(
     int128=True,
     integer_registers=("rdi", "rsi", "rdx", "rcx", "r8", "r9"),
     vector_registers=tuple(f"xmm{n}" for n in range(8)),
+    aggregates="eightbytes",
     stack_slot=8,
     float_result="vector",
+    stack_alignment=64,
 )

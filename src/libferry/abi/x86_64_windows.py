@@ -16,7 +16,7 @@ image begins with 32 bytes that carry nothing. ``long`` has 32 bits. stdcall and
 cdecl are accepted by compilers and mean nothing.
 """
 
-from libferry.abi.facts import BINARY64, LLP64, Abi
+from libferry.abi.facts import BINARY64, LLP64, Abi, Variadic
 
 ABI = Abi(
     name="x86_64-windows",
@@ -32,7 +32,9 @@ ABI = Abi(
     integer_registers=("rcx", "rdx", "r8", "r9"),
     vector_registers=tuple(f"xmm{n}" for n in range(4)),
     positional=True,
+    aggregates="by-size",
     stack_slot=8,
     stack_start=32,
     float_result="vector",
+    variadic=Variadic(vectors=False),
 )

@@ -158,7 +158,7 @@ def command(
                 }
             )
             return
-        if function.signature.plan.result is not None:
+        if function.signature.plan.result:
             output.write_exactly(words.spoken(result) + "\n", encoding)
         for one in outputs:
             output.lines(one.lines(clip=output.to_terminal()))

@@ -50,6 +50,7 @@ class Signature:
     parameters: tuple[Parameter, ...]
     stdcall: bool
     plan: CallPlan
+    variadic: bool = False
 
     def __str__(self) -> str:
         parts = [

@@ -61,6 +61,13 @@ POSIX = {
     "gid_t": "unsigned int",
 }
 
+# where macOS differs from that
+MACOS = {
+    "suseconds_t": "int",
+    "clock_t": "unsigned long",
+    "mode_t": "unsigned short",
+}
+
 WINDOWS = {
     "BOOL": "int",
     "BOOLEAN": "unsigned char",
@@ -154,4 +161,6 @@ _PORTABLE = STANDARD | WINDOWS | {"ssize_t": "$intptr"}
 
 def known_types(os: tuple[str, ...]) -> dict[str, str]:
     """The names that are known for a target of one of these operating systems."""
-    return _PORTABLE if "windows" in os else _PORTABLE | POSIX
+    if "windows" in os:
+        return _PORTABLE
+    return _PORTABLE | POSIX | (MACOS if "macos" in os else {})

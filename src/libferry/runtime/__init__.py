@@ -6,7 +6,7 @@ to the compiled ``Function``; ``explain`` words the errors that the C core finds
 """
 
 from libferry import _core
-from libferry.runtime import explain
+from libferry.runtime import bulk, explain
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
 from libferry.runtime.memory import Buffer, Out, Pointer
@@ -14,5 +14,10 @@ from libferry.runtime.memory import Buffer, Out, Pointer
 __all__ = ["Buffer", "Library", "Out", "Pointer", "load"]
 
 _core.set_hooks(
-    argument=explain.argument, count=explain.count, ended=explain.ended, arena=explain.arena
+    argument=explain.argument,
+    count=explain.count,
+    ended=explain.ended,
+    arena=explain.arena,
+    map=bulk.map_rows,
+    batch=bulk.batch,
 )

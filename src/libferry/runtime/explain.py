@@ -23,6 +23,8 @@ from libferry.errors import (
     FerryError,
     LibraryClosed,
     LibraryCrashed,
+    NestedTooDeep,
+    TooManyCallbacks,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +106,12 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
         "{value} cannot be encoded for {ctype}",
         "check the text, or load the library with the encoding it expects",
     ),
+    "not kept": (
+        ArgumentTypeError,
+        "{kind} would be gone before C reads it as {ctype}",
+        "give what stays: None, a Buffer, a Pointer, a Callback; memory of lib.buffer() lives "
+        "as long as you keep it",
+    ),
     "freed Buffer": (
         ArgumentValueError,
         "the Buffer was freed",
@@ -153,27 +161,38 @@ _SERVICES = {
     "length": "read a string",
     "copy": "read the library's memory",
     "errno_of": "look for errno",
+    "callback": "set a callback",
+    "map": "map a function",
+    "store": "write to the library's memory",
 }
 
 
-def _call(function: _core.Function) -> str:
+def _call(function: _core.Function | _core.Callback) -> str:
+    if isinstance(function, _core.Callback):
+        return f"return from {function.signature.name}"
     name = function.__name__
     return _SERVICES[name] if function.service else f"call {name}"
 
 
-def argument(function: _core.Function, index: int, value: object, code: str) -> NoReturn:
-    """Raise for one refused argument."""
-    signature: Signature = function.signature
-    parameter = signature.parameters[index]
+def argument(
+    owner: _core.Function | _core.Callback, index: int, value: object, code: str
+) -> NoReturn:
+    """Raise for one refused argument, or (-1) for what a callback returned."""
+    signature: Signature = owner.signature
     error, happened, hint = _ARGUMENTS[code]
-    name = f" ({parameter.name})" if parameter.name else ""
+    if isinstance(owner, _core.Callback) or index < 0:
+        ctype, place = signature.result, f"return from {signature.name}"
+    else:
+        parameter = signature.parameters[index]
+        name = f" ({parameter.name})" if parameter.name else ""
+        ctype, place = parameter.type, f"{_call(owner)}, argument {index + 1}{name}"
     raise error(
-        f"{_call(function)}, argument {index + 1}{name}",
+        place,
         happened.format(
             value=_show(value),
             kind=_kind(value),
-            ctype=spell(parameter.type),
-            range=_range(parameter.type),
+            ctype=spell(ctype),
+            range=_range(ctype),
         ),
         hint=f"{hint}; declared: {signature}",
     )
@@ -203,6 +222,12 @@ _EXCEPTIONS = {
     0xC0000409: "STATUS_STACK_BUFFER_OVERRUN",
     0xE06D7363: "an uncaught C++ exception",
 }
+# The worker's own reasons to end: CHANNEL_FAULT_... of native/channel.h
+_REASONS = {
+    0x1001: "C called a callback after it was released",
+    0x1002: "calls and callbacks were nested too deeply",
+    0x1003: "calls and callbacks came out of order",
+}
 _WITH_ADDRESS = ("SIGSEGV", "SIGBUS", "EXCEPTION_ACCESS_VIOLATION")
 
 
@@ -230,6 +255,8 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     else:
         name = f"exit code {code or 0}"
     happened = f"its worker was ended by {name}" if number or fault else f"its worker left: {name}"
+    if fault and not number and code in _REASONS:
+        happened = f"its worker was ended: {_REASONS[code]}"
     address = program_counter = None
     # A signal that came from outside leaves an older, or no, record.
     if fault and number in (None, death["code"]):
@@ -254,7 +281,9 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
 _ends: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
 
 
-def ended(session: _core.Session, function: _core.Function | None, code: str) -> NoReturn:
+def ended(
+    session: _core.Session, function: _core.Function | _core.Callback | None, code: str
+) -> NoReturn:
     """Raise for a call on a session that is over, or that just ended."""
     tried = _call(function) if function is not None else "use the library"
     if code == "closed" or (code == "died" and session.closed):
@@ -265,6 +294,20 @@ def ended(session: _core.Session, function: _core.Function | None, code: str) ->
             "this process is a fork, and the library belongs to its parent",
             hint="load the library after the fork, once in each process",
         )
+    if code == "nested":
+        raise NestedTooDeep(
+            tried,
+            "calls and callbacks are nested 32 deep",
+            hint="return from some before making more",
+        )
+    if code == "callbacks":
+        raise TooManyCallbacks(
+            tried,
+            "4,096 callbacks are in use",
+            hint="release those that C no longer calls: callback.release()",
+        )
+    if code == "died" and session in _ends:
+        code = "gone"  # an inner call has told
     error = _end_of(session, tried, code)
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
     raise error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Self
 
 from libferry import _core
-from libferry.abi import ABIS, CType
+from libferry.abi import ABIS, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
 from libferry.contract import Signature, declare, parse_type
@@ -21,9 +21,12 @@ from libferry.errors import (
     SymbolNotFound,
 )
 from libferry.runtime import wine
-from libferry.runtime.binding import bind
+from libferry.runtime.binding import compile_plan
+from libferry.runtime.callbacks import Callback, Callbacks
+from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
 from libferry.runtime.services import Services
+from libferry.runtime.variadic import TypedValue, VariadicFunction
 from libferry.runtime.worker import Worker
 
 LARGEST_SIZE = 1 << 47  # bytes: an address space
@@ -61,6 +64,8 @@ class Library:
         self._ferry_worker = worker
         self._ferry_encoding = encoding
         self._ferry_services = Services(session, abi)
+        self._ferry_hooks = LibraryHooks(self, encoding)
+        self._ferry_callbacks = Callbacks(self)
         self._ferry_handle = 0
         self._ferry_signatures: dict[str, Signature] = {}
         self._ferry_types: dict[str, CType] = {}
@@ -147,19 +152,23 @@ class Library:
         self.__dict__.pop(signature.name, None)
         return function
 
-    def _ferry_bind(self, signature: Signature, *, keep_gil: bool = False) -> _core.Function:
+    def _ferry_bind(
+        self, signature: Signature, *, keep_gil: bool = False
+    ) -> _core.Function | VariadicFunction:
         spellings: Sequence[str] = (signature.name,)
         if signature.stdcall and (formats := ABIS[self.abi].stdcall):
             size = signature.plan.argument_bytes
             spellings = [form.format(name=signature.name, bytes=size) for form in formats]
-        return bind(
+        address = self._ferry_find(spellings)
+        if signature.variadic:
+            return VariadicFunction(self, signature, address)
+        return _core.Function(
             self._ferry_session,
-            signature,
-            self._ferry_find(spellings),
-            pointer_result=self._ferry_pointer,
-            string_result=self._ferry_string_or_none,
-            encoding=self._ferry_encoding,
-            keep_gil=keep_gil,
+            address,
+            signature.name,
+            compile_plan(signature, self._ferry_hooks),
+            keep_gil,
+            False,
         )
 
     def _ferry_find(self, spellings: Sequence[str]) -> int:
@@ -222,6 +231,39 @@ class Library:
         """What the library exports."""
         return sorted({export.name for export in self.binary.exports})
 
+    # ---- callbacks and values ----
+
+    def callback(
+        self, ctype: str, function: Callable[..., object], *, error: object = None
+    ) -> Callback:
+        """A Python callable as a C function of this library.
+
+        Args:
+            ctype: a function pointer type: ``"int (*)(const void *, const void *)"``, or
+                the name of a typedef of one.
+            function: what C calls. What it raises is raised by the call into the library
+                that C made this call from.
+            error: what C gets when it raised; None is zero.
+
+        Raises:
+            DeclarationError: ``ctype`` is not a function pointer.
+            UnsupportedDeclaration: it takes or gives what cannot be passed.
+        """
+        pointer = self._ferry_type(ctype)
+        if isinstance(pointer, FunctionType):
+            pointer = PointerType(pointer, ABIS[self.abi].pointer_size)
+        if not isinstance(pointer, PointerType) or not isinstance(pointer.to, FunctionType):
+            raise DeclarationError(
+                f"make a callback of type {ctype}",
+                "it is not a function pointer",
+                hint="such as 'int (*)(void *)'",
+            )
+        return self._ferry_callbacks.make(pointer, function, error)
+
+    def value(self, ctype: str, value: object) -> TypedValue:
+        """A value to pass for ``...`` as that C type: ``lib.value("unsigned long", 5)``."""
+        return TypedValue(self._ferry_type(ctype), value)
+
     # ---- memory ----
 
     def buffer(self, size: int) -> Buffer:
@@ -279,18 +321,15 @@ class Library:
                 f"it is not an address of {8 * pointer.size} bits",
                 hint="give an int, such as lib.symbol(name), or a Pointer",
             )
-        return self._ferry_make_pointer(pointer.name, number % (1 << (8 * pointer.size)))
+        return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
 
     def _ferry_type(self, ctype: str) -> CType:
         return parse_type(ctype, self.abi, tuple(self._ferry_types.items()))
 
-    def _ferry_make_pointer(self, ctype: str, address: int) -> Pointer:
-        pointer = Pointer(self._ferry_session, ctype, address)
-        pointer.library = self
+    def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
+        pointer = Pointer(self._ferry_session, ctype.name, address)
+        pointer.library, pointer.ctype = self, ctype
         return pointer
-
-    def _ferry_pointer(self, ctype: str, address: int) -> Pointer | None:
-        return self._ferry_make_pointer(ctype, address) if address else None
 
     def _ferry_read(self, address: int, size: int) -> bytes:
         if not 0 <= size < LARGEST_SIZE:
@@ -312,9 +351,6 @@ class Library:
             if self._ferry_encoding is None
             else data.decode(self._ferry_encoding, "surrogateescape")
         )
-
-    def _ferry_string_or_none(self, ctype: str, address: int) -> str | bytes | None:
-        return self._ferry_string(address, ctype) if address else None
 
     # ---- state ----
 

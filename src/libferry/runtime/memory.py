@@ -50,6 +50,7 @@ class Pointer(_core.Pointer):
     """
 
     library: Library
+    ctype: PointerType
 
     def read(self, size: int) -> bytes:
         """Copy ``size`` bytes from there.
@@ -94,7 +95,7 @@ class Out(Buffer):
                 return memoryview(data).cast("f" if size == 4 else "d")[0]
             case PointerType():
                 address = int.from_bytes(data, "little")
-                return self.library._ferry_pointer(self.pointee.name, address)
+                return self.library._ferry_make_pointer(self.pointee, address) if address else None
         raise ArgumentTypeError(
             f"read an out {self.pointee.name}", "its size is not known", hint="use a Buffer"
         )

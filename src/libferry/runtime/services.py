@@ -8,9 +8,10 @@ order is that of ``enum ferry_service`` in ``native/channel.h``.
 from __future__ import annotations
 
 from libferry import _core
+from libferry.abi import CType, Pointer
 from libferry.contract import declare
 from libferry.errors import ChannelError
-from libferry.runtime.binding import bind
+from libferry.runtime.binding import compile_plan
 
 DECLARATIONS = """
 uintptr_t open(const char *path, char *message, uint32_t size);
@@ -18,38 +19,68 @@ uintptr_t symbol(uintptr_t library, const char *name);
 size_t length(uintptr_t string, uint32_t unit, size_t limit);
 void copy(void *to, uintptr_t from, size_t size);
 int errno_of(const char *library);
+uintptr_t callback(uint32_t number, uintptr_t description);
+void map(const void *description);
 """
+
+# the same service the other way round
+STORE = "void store(uintptr_t to, const void *from, size_t size);"
 
 MESSAGE_BYTES = 1024
 STRING_LIMIT = 1 << 28  # characters: a length comes from the worker and is not trusted
 CHUNK = 1 << 15  # bytes read at once, so that what is read may be larger than the arena
 
 
+class _Plain:
+    """Hooks for functions of numbers and of buffers: the services'."""
+
+    encoding = "utf-8"
+
+    def address(self, ctype: Pointer, value: object) -> object:
+        """Nothing but what C takes is passed."""
+        return NotImplemented
+
+    def record_class(self, ctype: CType) -> type | None:
+        """There are no records."""
+
+    def pointer(self, ctype: Pointer, address: int) -> object:
+        raise AssertionError("no service returns a pointer")
+
+    def text(self, ctype: Pointer, address: int) -> object:
+        raise AssertionError("no service returns a string")
+
+    def encode(self, ctype: CType, value: object) -> bytes:
+        raise AssertionError("no service takes a structure")
+
+    def decode(self, ctype: CType, data: bytes) -> object:
+        raise AssertionError("no service returns a structure")
+
+
 class Services:
     """The services of one session, as methods."""
 
     def __init__(self, session: _core.Session, abi_name: str) -> None:
-        def unused(_: str, __: int) -> object:
-            raise AssertionError("no service returns a pointer")
-
-        functions = declare(DECLARATIONS, abi_name).functions.values()
+        functions = declare(DECLARATIONS, abi_name).functions
         made = {
-            signature.name: bind(
-                session,
-                signature,
-                address,
-                pointer_result=unused,
-                string_result=unused,
-                encoding="utf-8",
-                service=True,
+            name: _core.Function(
+                session, address, name, compile_plan(signature, _Plain()), False, True
             )
-            for signature, address in zip(functions, session.services(), strict=False)
+            for (name, signature), address in zip(
+                functions.items(), session.services(), strict=True
+            )
         }
         self._open = made["open"]
         self._symbol = made["symbol"]
         self._length = made["length"]
         self._copy = made["copy"]
         self._errno_of = made["errno_of"]
+        self._callback = made["callback"]
+        self.map = made["map"]  # of a struct ferry_map (native/map.h)
+        session.services_of = self
+        store = declare(STORE, abi_name).functions["store"]
+        self._store = _core.Function(
+            session, self._copy.address, "store", compile_plan(store, _Plain()), False, True
+        )
 
     def open(self, path: str) -> tuple[int, str]:
         """Open a library: its handle, and the loader's words if that is 0."""
@@ -70,6 +101,13 @@ class Services:
             self._copy(part, address + start, len(part))
         return bytes(data)
 
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Copy bytes into the library's memory."""
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), CHUNK):
+            part = view[start : start + CHUNK]
+            self._store(address + start, part, len(part))
+
     def string(self, address: int, unit: int) -> bytes:
         """The bytes of a terminated string of ``unit``-byte characters.
 
@@ -84,6 +122,11 @@ class Services:
                 hint="the library has damaged or attacked its worker; load it again",
             )
         return self.read(address, length * unit)
+
+    def callback(self, number: int, description: int) -> int:
+        """Let a thunk lead to a callback, or (0) to none; the thunk's address."""
+        address: int = self._callback(number, description)
+        return address
 
     def errno_of(self, runtime: str) -> bool:
         """Report ``errno`` from this C runtime (Windows has several)."""

@@ -1,0 +1,485 @@
+/* Callback: a Python callable as a C function.
+ *
+ * The library is given the address of an entry thunk; native/channel.h tells how that
+ * brings the call here. In this process the thunk ends in ferry_enter below; from a
+ * worker it comes as a handover that await_call (function.c) answers. Either way the
+ * arguments are then cells of a frame, and the plan says where, as it does for a call.
+ *
+ * What the callable raises cannot pass through C. It waits in the call that the callback
+ * belongs to and is raised when that returns; C gets the callback's error value. */
+#include "entry.h"
+#include "extension.h"
+
+#include <errno.h>
+#include <structmember.h>
+
+typedef struct {
+    PyObject_HEAD
+    Session *session;
+    Plan *plan;
+    PyObject *callable;
+    PyObject *type;  /* of the function pointer */
+    PyObject *error; /* the value that C gets if the callable raises; None: zero bytes */
+    uint32_t number;
+    uint64_t address;                   /* of the thunk; 0: not installed */
+    struct ferry_callback *description; /* in the arena, or ours */
+    uint64_t start, size;               /* in the arena */
+} Callback;
+
+PyTypeObject *callback_type;
+
+struct callback_table {
+    Callback *of[CHANNEL_CALLBACKS];
+    uint32_t next; /* where to look for a free number */
+};
+
+/* Of all sessions in this process: they share its thunks. References are those of each
+ * session's own table. */
+static struct callback_table here;
+
+/* ---- running one ---- */
+
+static void keep_exception(Callback *callback, struct call *call)
+{
+    PyObject *type, *value, *traceback;
+
+    if (!call || call->exception) { /* nobody to raise it from, or somebody was first */
+        PyErr_WriteUnraisable(callback->callable);
+        return;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    call->exception = value;
+}
+
+static void clear_result(const struct slot *slot, struct ferry_frame *frame)
+{
+    if (slot->kind == KIND_X87)
+        memset((char *)frame + slot->offset, 0, 10);
+    else if (slot->kind != KIND_BYTES && slot->kind != KIND_VOID)
+        store(frame, slot, 0);
+    for (uint16_t i = 0; i < slot->move_count; i++)
+        memset((char *)frame + slot->moves[i].offset, 0, slot->moves[i].width);
+}
+
+static PyObject *call_python(Callback *callback, const struct ferry_frame *frame)
+{
+    const Plan *plan = callback->plan;
+    Py_ssize_t count = Py_SIZE(plan), have = 0;
+    PyObject *values[count + 1], *result = NULL;
+
+    while (have < count) {
+        values[have] = unpack(callback->session, plan, &plan->arguments[have], frame);
+        if (!values[have])
+            break;
+        have++;
+    }
+    if (have == count)
+        result = PyObject_Vectorcall(callback->callable, values, (size_t)count, NULL);
+    while (have > 0)
+        Py_DECREF(values[--have]);
+    return result;
+}
+
+/* Call the callable with the arguments in `frame`, and leave its result there. */
+static void run(Callback *callback, struct call *call, struct ferry_frame *frame)
+{
+    const struct slot *slot = &callback->plan->result;
+    struct packing packing = {.owner = (PyObject *)callback,
+                              .session = callback->session,
+                              .plan = callback->plan,
+                              .frame = frame};
+    PyObject *result = call_python(callback, frame);
+    bool done = result && (slot->kind == KIND_VOID || pack(&packing, slot, -1, result));
+
+    Py_XDECREF(result);
+    if (done)
+        return;
+    keep_exception(callback, call);
+    clear_result(slot, frame);
+    if (callback->error != Py_None && slot->kind != KIND_VOID &&
+        !pack(&packing, slot, -1, callback->error))
+        PyErr_WriteUnraisable(callback->callable); /* it was tried when it was declared */
+}
+
+/* ---- from a worker ---- */
+
+bool callback_serve(Session *session, struct call *call)
+{
+    char *shared = (char *)session_frame(session, call->record, call->depth + 1);
+    uint64_t number = ((struct ferry_frame *)shared)->function;
+    const struct slot *slot;
+    struct ferry_frame frame;
+    Callback *callback;
+
+    if (number >= CHANNEL_CALLBACKS || !session->callbacks || !session->callbacks->of[number])
+        return false;
+    callback = (Callback *)Py_NewRef((PyObject *)session->callbacks->of[number]);
+    slot = &callback->plan->result;
+    memcpy((char *)&frame + FRAME_INTEGER, shared + FRAME_INTEGER,
+           callback->plan->frame_end - FRAME_INTEGER);
+    call->calling_back = true;
+    run(callback, call, &frame);
+    call->calling_back = false;
+    if (slot->kind != KIND_BYTES && slot->kind != KIND_VOID)
+        memcpy(shared + slot->offset, (char *)&frame + slot->offset, slot->width);
+    for (uint16_t i = 0; i < slot->move_count; i++)
+        memcpy(shared + slot->moves[i].offset, (char *)&frame + slot->moves[i].offset,
+               slot->moves[i].width);
+    Py_DECREF(callback);
+    return true;
+}
+
+/* What a guest lane is called with: nothing, at depth 0. */
+static bool listen_once(Session *session, struct call *call, struct pending *pending,
+                        PyObject *taken)
+{
+    enum outcome outcome;
+
+    Py_BEGIN_ALLOW_THREADS
+    outcome = await_reply(session, pending);
+    Py_END_ALLOW_THREADS
+    if (outcome == INTERRUPTED)
+        return true;
+    if (outcome != CALLED_BACK)
+        return false;
+    if (!call->record->used++) { /* somebody is here: the next one needs a lane, too */
+        PyObject *none = PyObject_CallNoArgs(taken);
+
+        if (!none)
+            PyErr_WriteUnraisable(taken);
+        Py_XDECREF(none);
+    }
+    if (!callback_serve(session, call) || !session_usable(session))
+        return false;
+    if (call->exception) { /* no call of ours that could raise it */
+        raise_from(call);
+        PyErr_WriteUnraisable(taken);
+    }
+    post_return(session, pending, 1);
+    return true;
+}
+
+PyObject *session_listen(Session *session, PyObject *args)
+{
+    static const struct ferry_frame nothing;
+    struct call call = {.outer = current_call, .session = session};
+    struct pending pending;
+    unsigned int guest;
+    PyObject *taken;
+    bool alive;
+
+    if (!PyArg_ParseTuple(args, "IO", &guest, &taken))
+        return NULL;
+    if (guest >= CHANNEL_GUESTS || !session->channel) {
+        PyErr_SetString(PyExc_ValueError, "there is no such lane");
+        return NULL;
+    }
+    if (!session_usable(session))
+        Py_RETURN_FALSE;
+    call.record = &session->lanes[CHANNEL_LANES + guest];
+    if (call.record->busy) { /* posted before: go on waiting */
+        pending = (struct pending){.record = call.record,
+                                   .lane = session_frame(session, call.record, 0),
+                                   .before = call.record->word};
+        pending_expect(&pending, 0);
+    } else {
+        call.record->busy = true;
+        pending = post_call(session, call.record, 0, &nothing, 0);
+    }
+    pending.deadline = 0;
+    current_call = &call;
+    alive = listen_once(session, &call, &pending, taken);
+    current_call = call.outer;
+    return PyBool_FromLong(alive);
+}
+
+/* ---- in this process ---- */
+
+/* A thunk was called that nobody has a callback for any more. */
+static void run_nothing(uint32_t number)
+{
+    PyErr_Format(PyExc_RuntimeError, "C called callback %u after it was released", number);
+    PyErr_WriteUnraisable(NULL);
+}
+
+void ferry_enter(uint32_t number, struct ferry_frame *head)
+{
+    struct call *call = current_call;
+    /* Whether C was entered by our call, and not since then by somebody else's. */
+    bool ours = call && !call->calling_back && !call->record;
+    PyGILState_STATE state = PyGILState_UNLOCKED;
+    const struct ferry_callback *plan;
+    int error_number = errno;
+    struct ferry_frame frame;
+    Callback *callback;
+
+    if (!ours)
+        state = PyGILState_Ensure();
+    else if (call->thread)
+        PyEval_RestoreThread(call->thread);
+
+    plan = ferry_callbacks[number];
+    callback = here.of[number];
+    if (plan && callback) {
+        Py_INCREF(callback);
+        entry_gather(plan, head, &frame);
+        if (ours)
+            call->calling_back = true;
+        run(callback, ours ? call : NULL, &frame);
+        if (ours)
+            call->calling_back = false;
+        if (current_call != call)
+            Py_FatalError("libferry: calls and callbacks of a thread are out of order");
+        entry_scatter(plan, &frame, head);
+        Py_DECREF(callback);
+    } else {
+        memset(head, 0, FRAME_STACK);
+        run_nothing(number);
+    }
+
+    if (!ours)
+        PyGILState_Release(state);
+    else if (call->thread)
+        call->thread = PyEval_SaveThread();
+    errno = error_number;
+}
+
+/* ---- making and unmaking ---- */
+
+const Session *callback_session(PyObject *callback)
+{
+    return ((Callback *)callback)->session;
+}
+
+PyObject *callback_pointer_type(PyObject *callback)
+{
+    return ((Callback *)callback)->type;
+}
+
+uint64_t callback_address(PyObject *callback)
+{
+    return ((Callback *)callback)->address;
+}
+
+static struct callback_table *table_of(Session *session)
+{
+    if (!session->callbacks)
+        session->callbacks = PyMem_Calloc(1, sizeof *session->callbacks);
+    return session->callbacks;
+}
+
+/* A number whose thunk nobody uses; CHANNEL_CALLBACKS if there is none. */
+static uint32_t free_number(Session *session)
+{
+    struct callback_table *table = session->channel ? session->callbacks : &here;
+
+    for (uint32_t i = 0; i < CHANNEL_CALLBACKS; i++) {
+        uint32_t number = (table->next + i) % CHANNEL_CALLBACKS;
+
+        if (!table->of[number]) {
+            table->next = number + 1;
+            return number;
+        }
+    }
+    return CHANNEL_CALLBACKS;
+}
+
+static bool place_description(Callback *callback, const char *bytes, Py_ssize_t size)
+{
+    Session *session = callback->session;
+
+    if (session->channel) {
+        callback->start = arena_take(&session->arena, (uint64_t)size);
+        if (callback->start == ARENA_NONE) {
+            raise_by(HOOK_ARENA, "(On)", (PyObject *)session, size);
+            return false;
+        }
+        callback->size = (uint64_t)size;
+        callback->description = (void *)((char *)session->channel + callback->start);
+    } else if (!(callback->description = PyMem_Malloc((size_t)size))) {
+        PyErr_NoMemory();
+        return false;
+    }
+    memcpy(callback->description, bytes, (size_t)size);
+    return true;
+}
+
+static PyObject *callback_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"session", "plan", "callable", "type", "error", "description", NULL};
+    PyObject *callable, *pointer, *error;
+    const char *description;
+    Callback *callback;
+    Session *session;
+    Py_ssize_t size;
+    Plan *plan;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OUOy#", names, session_type, &session,
+                                     plan_type, &plan, &callable, &pointer, &error, &description,
+                                     &size))
+        return NULL;
+    if (size < (Py_ssize_t)sizeof(struct ferry_callback)) {
+        PyErr_SetString(PyExc_ValueError, "malformed description of a callback");
+        return NULL;
+    }
+    if (!session_usable(session)) {
+        session_raise(session, Py_None);
+        return NULL;
+    }
+    if (!table_of(session))
+        return PyErr_NoMemory();
+    callback = (Callback *)type->tp_alloc(type, 0);
+    if (!callback)
+        return NULL;
+    callback->number = free_number(session);
+    callback->start = ARENA_NONE;
+    callback->session = (Session *)Py_NewRef((PyObject *)session);
+    callback->plan = (Plan *)Py_NewRef((PyObject *)plan);
+    callback->callable = Py_NewRef(callable);
+    callback->type = Py_NewRef(pointer);
+    callback->error = Py_NewRef(error);
+    if (callback->number == CHANNEL_CALLBACKS || !place_description(callback, description, size)) {
+        if (!PyErr_Occurred())
+            raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "callbacks");
+        Py_DECREF(callback);
+        return NULL;
+    }
+    session->callbacks->of[callback->number] = (Callback *)Py_NewRef((PyObject *)callback);
+    if (!session->channel)
+        here.of[callback->number] = callback;
+    return (PyObject *)callback;
+}
+
+/* Out of the tables; the session's reference is the caller's to give up. */
+static bool take_out(Callback *callback)
+{
+    Session *session = callback->session;
+
+    if (!session || !session->callbacks || callback->number == CHANNEL_CALLBACKS ||
+        session->callbacks->of[callback->number] != callback)
+        return false;
+    session->callbacks->of[callback->number] = NULL;
+    if (!session->channel) {
+        here.of[callback->number] = NULL;
+        ferry_callback(callback->number, NULL);
+    }
+    callback->address = 0;
+    return true;
+}
+
+static PyObject *callback_drop(Callback *callback, PyObject *unused)
+{
+    (void)unused;
+    if (take_out(callback))
+        Py_DECREF(callback);
+    Py_RETURN_NONE;
+}
+
+int callback_visit(Session *session, visitproc visit, void *arg)
+{
+    for (uint32_t i = 0; session->callbacks && i < CHANNEL_CALLBACKS; i++)
+        Py_VISIT(session->callbacks->of[i]);
+    return 0;
+}
+
+void callback_forget(Session *session)
+{
+    struct callback_table *table = session->callbacks;
+
+    for (uint32_t i = 0; table && i < CHANNEL_CALLBACKS; i++) {
+        Callback *callback = table->of[i];
+
+        if (callback && take_out(callback))
+            Py_DECREF(callback);
+    }
+    if (table == session->callbacks) {
+        session->callbacks = NULL;
+        PyMem_Free(table);
+    }
+}
+
+static int callback_traverse(Callback *callback, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(callback));
+    Py_VISIT(callback->session);
+    Py_VISIT(callback->plan);
+    Py_VISIT(callback->callable);
+    Py_VISIT(callback->error);
+    return 0;
+}
+
+static void callback_dealloc(Callback *callback)
+{
+    PyTypeObject *type = Py_TYPE(callback);
+
+    PyObject_GC_UnTrack(callback);
+    if (callback->size)
+        arena_give(&callback->session->arena, callback->start, callback->size);
+    else if (callback->start == ARENA_NONE)
+        PyMem_Free(callback->description);
+    Py_XDECREF(callback->session);
+    Py_XDECREF(callback->plan);
+    Py_XDECREF(callback->callable);
+    Py_XDECREF(callback->type);
+    Py_XDECREF(callback->error);
+    type->tp_free(callback);
+    Py_DECREF(type);
+}
+
+static PyObject *callback_get_description(Callback *callback, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(callback->size ? callback->session->base + callback->start
+                                                      : (uintptr_t)callback->description);
+}
+
+static PyObject *callback_get_signature(Callback *callback, void *unused)
+{
+    (void)unused;
+    return Py_NewRef(callback->plan->signature);
+}
+
+static PyMethodDef methods[] = {
+    {"drop", (PyCFunction)callback_drop, METH_NOARGS,
+     "Forget the callable; the thunk must have been released before."},
+    {0},
+};
+
+static PyMemberDef members[] = {
+    {"address", T_ULONGLONG, offsetof(Callback, address), 0, "Of its thunk, for the library."},
+    {"number", T_UINT, offsetof(Callback, number), READONLY, "Of its thunk."},
+    {"callable", T_OBJECT_EX, offsetof(Callback, callable), READONLY, "What is called."},
+    {"type", T_OBJECT_EX, offsetof(Callback, type), READONLY, "The function pointer's type."},
+    {"session", T_OBJECT_EX, offsetof(Callback, session), READONLY, NULL},
+    {0},
+};
+
+static PyGetSetDef properties[] = {
+    {"description", (getter)callback_get_description, NULL,
+     "The library's address of its struct ferry_callback.", NULL},
+    {"signature", (getter)callback_get_signature, NULL, "What its plan was made of.", NULL},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "A Python callable as a C function of a library, wherever the library lives."},
+    {Py_tp_new, callback_new},
+    {Py_tp_dealloc, callback_dealloc},
+    {Py_tp_traverse, callback_traverse},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, properties},
+    {0},
+};
+
+PyType_Spec callback_spec = {
+    .name = "libferry._core.Callback",
+    .basicsize = sizeof(Callback),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = slots,
+};

@@ -1,0 +1,110 @@
+"""``await lib.aio.f(...)``: calls that an event loop waits for.
+
+A worker answers by itself: the call is posted, and one thread of the library, whatever
+the number of calls, sleeps until any of them has its reply. In this process a C
+function blocks the thread it runs on, so each call takes one of the loop's executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from libferry import _core
+
+if TYPE_CHECKING:
+    from libferry.runtime.library import Library
+
+_MOST = 48  # calls posted at once: a lane each, of 64, so that others find one too
+
+
+class Aio:
+    """The functions of a library, to be awaited. It is ``Library.aio``."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = weakref.ref(library)
+        self._waiter: _Waiter | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        library = self._library()
+        assert library is not None
+        function = library[name]
+
+        async def call(*values: object) -> Any:
+            loop = asyncio.get_running_loop()
+            if library.isolation == "in-process" or not isinstance(function, _core.Function):
+                return await loop.run_in_executor(None, function, *values)
+            if self._waiter is None:
+                self._waiter = _Waiter(library._ferry_session)
+            return await self._waiter.call(loop, function, values)
+
+        call.__name__ = name
+        self.__dict__[name] = call
+        return call
+
+
+class _Waiter:
+    """The thread that sleeps for all of a library's pending calls."""
+
+    def __init__(self, session: _core.Session) -> None:
+        self._session = session
+        self._calls: dict[_core.Pending, Callable[[], object]] = {}
+        self._lock = threading.Lock()
+        self._running = False
+        self._room: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+
+    async def call(
+        self, loop: asyncio.AbstractEventLoop, function: _core.Function, values: tuple[object, ...]
+    ) -> object:
+        room = self._room.setdefault(loop, asyncio.Semaphore(_MOST))
+        async with room:
+            pending = function.post(*values)
+            done: asyncio.Future[None] = loop.create_future()
+            self._add(pending, lambda: loop.call_soon_threadsafe(_set, done))
+            try:
+                await asyncio.shield(done)
+            except asyncio.CancelledError:
+                # C cannot be called off: what it was lent is given back when it has returned
+                done.add_done_callback(lambda _: _forget(pending))
+                raise
+            return pending.wait()
+
+    def _add(self, pending: _core.Pending, tell: Callable[[], object]) -> None:
+        with self._lock:
+            self._calls[pending] = tell
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="libferry aio", daemon=True).start()
+        self._session.ring()
+
+    def _run(self) -> None:
+        while True:
+            rung = self._session.bell
+            with self._lock:
+                ready = [pending for pending in self._calls if pending.ready()]
+                tell = [self._calls.pop(pending) for pending in ready]
+                waiting = list(self._calls)
+                if not waiting and not tell:
+                    self._running = False
+                    return
+            for one in tell:
+                one()
+            if waiting:
+                self._session.wait_any(waiting, rung)
+
+
+def _set(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
+
+
+def _forget(pending: _core.Pending) -> None:
+    try:
+        pending.wait()
+    except Exception:  # nobody is there any more to be told
+        return

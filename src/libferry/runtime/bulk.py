@@ -1,0 +1,439 @@
+"""Bulk calls: a function over columns (``map``), or over tuples of arguments (``batch``).
+
+``map`` hands the loop to where the library is (``native/map.c``). In this process it
+reads numpy's arrays where they lie. A worker is given a piece of each column at a time,
+in the arena; while it works on one piece the next one is copied, so that the copying
+costs little beside the calls. An array that lies in the arena is not copied at all.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from libferry import _core
+from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
+from libferry.errors import ArgumentTypeError, ArgumentValueError, RowErrors, UnsupportedDeclaration
+from libferry.runtime.binding import Signature
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Column = npt.NDArray[Any]
+
+# native/map.h
+FRAME, INTEGERS, DOUBLES, FLOATS = range(4)
+ZEROS, SIGN, ONES, SIGN_OF_32, X87 = range(5)
+FAST, COLUMNS = 6, 128
+_HEAD = struct.Struct("<QQIIII")
+_COLUMN = struct.Struct("<QqHBBI")
+
+PIECE_ROWS = 1 << 15  # rows at a time for a worker: they fit in a processor's own cache
+HERE_ROWS = 1 << 18  # in this process: how often progress is told, and Ctrl-C heard
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A part of an element, 1 to 8 bytes, that has one place in the frame."""
+
+    source: int  # in the element
+    offset: int  # in the frame
+    size: int
+    width: int
+    fill: int
+
+
+def _number_cell(ctype: CType, move: Move, *, x87: bool = False) -> _Cell:
+    size = ctype.size  # type: ignore[union-attr]
+    if x87:
+        return _Cell(0, move.offset, size, size, X87)
+    if move.extend == "ones":
+        return _Cell(0, move.offset, size, 8, ONES)
+    if move.extend == "sign" and size == 4:
+        return _Cell(0, move.offset, size, move.width, SIGN_OF_32)
+    signed = isinstance(ctype, Integer) and ctype.signed
+    return _Cell(0, move.offset, size, move.width, SIGN if signed else ZEROS)
+
+
+def _pieces(move: Move) -> Iterable[_Cell]:
+    """A move of any size, in parts of 8, 4, 2 and 1 bytes."""
+    done = 0
+    while done < move.size:
+        size = next(part for part in (8, 4, 2, 1) if done + part <= move.size)
+        ones = move.extend == "ones" and move.width > move.size
+        width, fill = (8, ONES) if ones else (size, ZEROS)
+        yield _Cell(move.source + done, move.offset + done, size, width, fill)
+        done += size
+
+
+def _cells(ctype: CType, moves: tuple[Move, ...], *, x87: bool = False) -> list[_Cell]:
+    if isinstance(ctype, Real) and ctype.size <= 8:
+        return [_number_cell(ctype, moves[0], x87=x87)]
+    if isinstance(ctype, Integer | Boolean) and ctype.size <= 8:
+        return [_number_cell(ctype, moves[0])]
+    return [cell for move in moves for cell in _pieces(move)]
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError:
+        raise UnsupportedDeclaration(
+            "map a function over arrays", "numpy is not installed", hint="pip install numpy"
+        ) from None
+    return numpy
+
+
+def _dtype(ctype: CType) -> np.dtype[Any]:
+    """What numpy calls elements that are exactly the C type's."""
+    numpy = _numpy()
+    match ctype:
+        case Boolean():
+            return numpy.dtype("?")  # type: ignore[no-any-return]
+        case Integer(size=size, signed=signed) if size <= 8:
+            return numpy.dtype(f"<{'i' if signed else 'u'}{size}")  # type: ignore[no-any-return]
+        case Real(form="binary32" | "binary64", size=size):
+            return numpy.dtype(f"<f{size}")  # type: ignore[no-any-return]
+        case Pointer(size=size):
+            return numpy.dtype(f"<u{size}")  # type: ignore[no-any-return]
+    from libferry.runtime import values
+
+    return values.dtype(ctype)
+
+
+class _Map:
+    """One function over its columns, made ready."""
+
+    def __init__(self, function: _core.Function, arguments: Sequence[object], out: object) -> None:
+        numpy = _numpy()
+        self.function = function
+        self.signature: Signature = function.signature
+        self.plan: CallPlan = self.signature.plan
+        self.abi = ABIS[self.plan.abi]
+        self.tried = f"map {self.signature.name}"
+        if len(arguments) != len(self.signature.parameters):
+            raise ArgumentTypeError(
+                self.tried,
+                f"{len(arguments)} arguments given, {len(self.signature.parameters)} declared",
+                hint=f"declared: {self.signature}",
+            )
+        columns = {
+            n: self._column(n, value)
+            for n, value in enumerate(arguments)
+            if isinstance(value, list | range)
+            or (hasattr(value, "__array__") and getattr(value, "ndim", 0) > 0)
+            or self._is_arrow(value)
+        }
+        if not columns:
+            raise ArgumentTypeError(
+                self.tried,
+                "no argument is an array",
+                hint="give at least one numpy array; what is no array is the same for every row",
+            )
+        try:
+            self.shape = numpy.broadcast_shapes(*(c.shape for c in columns.values()))
+        except ValueError as error:
+            raise ArgumentValueError(
+                self.tried, str(error), hint="give arrays of one length, or that broadcast"
+            ) from None
+        self.rows = int(numpy.prod(self.shape))
+        self.columns = {
+            n: numpy.broadcast_to(column, self.shape).reshape(-1) for n, column in columns.items()
+        }
+        self.constants = tuple(
+            NotImplemented if n in columns else value for n, value in enumerate(arguments)
+        )
+        self.out = self._out(out)
+        self.form = self._form()
+
+    def _is_arrow(self, value: object) -> bool:
+        return hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_array__")
+
+    def _column(self, position: int, value: Any) -> Column:
+        numpy = _numpy()
+        parameter = self.signature.parameters[position]
+        place = f"{self.tried}, argument {position + 1}"
+        if isinstance(parameter.type, Pointer):
+            raise ArgumentTypeError(
+                place,
+                f"a column of {parameter.type.name} cannot be passed",
+                hint="give one Buffer, Pointer or None for all rows; batch() takes strings",
+            )
+        dtype = _dtype(parameter.type)
+        column = numpy.asarray(value)
+        if column.dtype == dtype or numpy.can_cast(column.dtype, dtype, "safe"):
+            return column  # type: ignore[no-any-return]
+        if column.dtype.kind not in "iub" or dtype.kind not in "iu":
+            raise ArgumentTypeError(
+                place,
+                f"an array of {column.dtype} is not one of {parameter.type.name}",
+                hint=f"convert it first: array.astype({dtype.name!r})",
+            )
+        low, high = numpy.iinfo(dtype).min, numpy.iinfo(dtype).max
+        wrong = numpy.flatnonzero((column < low) | (column > high))
+        if len(wrong):
+            first = int(wrong[0])
+            raise ArgumentValueError(
+                place,
+                f"row {first}: {column.reshape(-1)[first]} does not fit in {parameter.type.name}",
+                hint=f"it takes {low} to {high}",
+            )
+        return column  # type: ignore[no-any-return]
+
+    def _out(self, out: Any) -> Column | None:
+        numpy = _numpy()
+        if isinstance(self.signature.result, Void):
+            if out is not None:
+                raise ArgumentTypeError(
+                    self.tried, "it returns nothing", hint="leave out= away"
+                )
+            return None
+        dtype = _dtype(self.signature.result)
+        if out is None:
+            return numpy.empty(self.shape, dtype)  # type: ignore[no-any-return]
+        if not isinstance(out, numpy.ndarray) or out.dtype != dtype or out.shape != self.shape:
+            raise ArgumentTypeError(
+                self.tried,
+                f"out= is no array of {dtype} of the shape {self.shape}",
+                hint=f"numpy.empty({self.shape}, {dtype.name!r})",
+            )
+        if not out.flags.writeable:
+            raise ArgumentTypeError(self.tried, "out= is read-only", hint="give one that is not")
+        return out
+
+    def _form(self) -> int:
+        """Which loop of map.c does it: the fast ones, if all is of one kind."""
+        parameters = [parameter.type for parameter in self.signature.parameters]
+        result = self.signature.result
+        if len(self.columns) != len(parameters) or len(parameters) > FAST or self.plan.pop_bytes:
+            return FRAME
+        word = self.abi.pointer_size
+        if all(isinstance(t, Integer) and t.size <= word for t in parameters) and isinstance(
+            result, Integer | Void
+        ):
+            return INTEGERS
+        for size, form in ((8, DOUBLES), (4, FLOATS)):
+            if parameters and all(
+                isinstance(t, Real) and t.size == size for t in (*parameters, result)
+            ):
+                return form
+        return FRAME
+
+    # ---- the description ----
+
+    def inputs(self) -> list[tuple[Column, _Cell]]:
+        """Each part of each column with its place."""
+        return [
+            (column, cell)
+            for n, column in self.columns.items()
+            for cell in _cells(self.signature.parameters[n].type, self.plan.arguments[n])
+        ]
+
+    def outputs(self) -> list[_Cell]:
+        """Each part of the result."""
+        if self.out is None:
+            return []
+        return _cells(self.signature.result, self.plan.result, x87=self.plan.x87)
+
+    def describe(
+        self, rows: int, frame_at: int, inputs: list[tuple[int, int, _Cell]], out: tuple[int, int]
+    ) -> bytes:
+        """A ``struct ferry_map``; ``inputs`` and ``out`` are addresses with strides."""
+        outputs = self.outputs()
+        if len(inputs) + len(outputs) > COLUMNS:
+            raise UnsupportedDeclaration(
+                self.tried,
+                f"its values come in {len(inputs) + len(outputs)} parts, more than {COLUMNS}",
+                hint="call it in a loop, or by batch()",
+            )
+        head = _HEAD.pack(
+            self.function.address, frame_at, rows, self.form, len(inputs), len(outputs)
+        )
+        parts = [
+            _COLUMN.pack(at + c.source, stride, c.offset, c.size, c.width, c.fill)
+            for at, stride, c in inputs
+        ]
+        parts += [
+            _COLUMN.pack(out[0] + c.source, out[1], c.offset, c.size, c.width, c.fill)
+            for c in outputs
+        ]
+        return head + b"".join(parts)
+
+    def converted(self, column: Column, position: int) -> Column:
+        """A piece of a column with the elements that C expects."""
+        dtype = _dtype(self.signature.parameters[position].type)
+        return column if column.dtype == dtype else column.astype(dtype)
+
+    def frame_bytes(self) -> int:
+        """How much of a frame the call needs, results included."""
+        return max(frame.STACK, self.plan.frame_bytes + 16)
+
+
+def map_rows(
+    function: _core.Function,
+    *arguments: object,
+    out: object = None,
+    progress: Progress | None = None,
+) -> object:
+    """Call ``function`` once for each row of its columns.
+
+    Args:
+        function: any function without pointers that differ from row to row.
+        arguments: numpy arrays (of one shape, or that broadcast to one; any strides) and
+            what numpy takes for one, such as Arrow columns; anything else is the same in
+            every row. Structures come as structured arrays.
+        out: an array for the results; one is made if it is left out.
+        progress: called with (rows done, rows in all) from time to time.
+
+    Returns:
+        The array of results, or None for a function that returns void.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an argument cannot be a column.
+        RowErrors: the function has an error convention and some rows failed by it; all
+            rows were called, and the results are in the error.
+    """
+    job = _Map(function, arguments, out)
+    services = function.session.services_of
+    if function.session.channel is None:
+        _run_here(job, services.map, progress)
+    else:
+        _run_there(job, services.map, progress)
+    check = getattr(job.signature, "check_rows", None)
+    if check is not None and job.out is not None:
+        check(function, job.out)
+    return job.out
+
+
+def _flat(out: Column) -> tuple[Column, bool]:
+    """The rows of ``out`` as one dimension, and whether that is a copy."""
+    flat = out.reshape(-1)
+    return flat, not _numpy().shares_memory(flat, out)
+
+
+def _run_here(job: _Map, run: _core.Function, progress: Progress | None) -> None:
+    numpy = _numpy()
+    template = bytearray(frame.SIZE + 64)
+    at = numpy.frombuffer(template, "u1").ctypes.data
+    place = -(-at // 64) * 64
+    job.function.fill(memoryview(template)[place - at :], place, job.constants)
+    out, copied = (None, False) if job.out is None else _flat(job.out)
+    for start in range(0, job.rows, HERE_ROWS):
+        stop = min(start + HERE_ROWS, job.rows)
+        kept = {n: job.converted(c[start:stop], n) for n, c in job.columns.items()}
+        inputs = [
+            (kept[n].ctypes.data, kept[n].strides[0], cell)
+            for n in kept
+            for cell in _cells(job.signature.parameters[n].type, job.plan.arguments[n])
+        ]
+        piece = (0, 0) if out is None else (out[start:].ctypes.data, out.strides[0])
+        run(job.describe(stop - start, place, inputs, piece))
+        if progress is not None:
+            progress(stop, job.rows)
+    if copied and job.out is not None:
+        job.out[...] = out.reshape(job.out.shape)
+
+
+class _Slot:
+    """Room in the arena for one piece of every column, and for what describes it."""
+
+    def __init__(self, job: _Map, rows: int) -> None:
+        numpy = _numpy()
+        session = job.function.session
+        self.job = job
+        self.kept: list[_core.Buffer] = []
+        self.arrays = {}
+        for n in job.columns:
+            dtype = _dtype(job.signature.parameters[n].type)
+            buffer = self._buffer(session, rows * dtype.itemsize)
+            self.arrays[n] = (numpy.frombuffer(buffer, dtype), buffer.address)
+        self.out: tuple[Any, int] | None = None
+        if job.out is not None:
+            buffer = self._buffer(session, rows * job.out.dtype.itemsize)
+            self.out = (numpy.frombuffer(buffer, job.out.dtype), buffer.address)
+        self.description = self._buffer(session, _HEAD.size + COLUMNS * _COLUMN.size)
+        self.frame = self._buffer(session, job.frame_bytes())
+        job.function.fill(self.frame, self.frame.address, job.constants)
+
+    def _buffer(self, session: _core.Session, size: int) -> _core.Buffer:
+        self.kept.append(_core.Buffer(session, size))
+        return self.kept[-1]
+
+    def fill(self, start: int, stop: int) -> None:
+        """Copy the rows, and describe them."""
+        job = self.job
+        inputs = []
+        for n, column in job.columns.items():
+            array, address = self.arrays[n]
+            array[: stop - start] = column[start:stop]
+            inputs += [
+                (address, array.itemsize, cell)
+                for cell in _cells(job.signature.parameters[n].type, job.plan.arguments[n])
+            ]
+        out = (self.out[1], self.out[0].itemsize) if self.out else (0, 0)
+        bytes_ = job.describe(stop - start, self.frame.address, inputs, out)
+        memoryview(self.description)[: len(bytes_)] = bytes_
+
+
+def _run_there(job: _Map, run: _core.Function, progress: Progress | None) -> None:
+    rows = min(PIECE_ROWS, job.rows)
+    slots = [_Slot(job, rows), _Slot(job, rows)]
+    out, copied = (None, False) if job.out is None else _flat(job.out)
+    starts = list(range(0, job.rows, PIECE_ROWS))
+    if starts:
+        slots[0].fill(0, rows)
+    for turn, start in enumerate(starts):
+        slot, stop = slots[turn % 2], min(start + PIECE_ROWS, job.rows)
+        call = run.post(slot.description)
+        try:
+            if turn and out is not None:  # the piece before this one, while this one is worked on
+                _take(slots[1 - turn % 2], out, starts[turn - 1], start)
+            if turn + 1 < len(starts):
+                slots[1 - turn % 2].fill(stop, min(stop + PIECE_ROWS, job.rows))
+        finally:
+            call.wait()
+        if progress is not None:
+            progress(stop, job.rows)
+    if starts and out is not None:
+        _take(slots[(len(starts) - 1) % 2], out, starts[-1], job.rows)
+    if copied and job.out is not None:
+        job.out[...] = out.reshape(job.out.shape)
+
+
+def _take(slot: _Slot, out: Column, start: int, stop: int) -> None:
+    assert slot.out is not None
+    out[start:stop] = slot.out[0][: stop - start]
+
+
+def batch(function: Callable[..., object], rows: Iterable[Sequence[object]]) -> list[object]:
+    """Call a function once for each tuple of arguments.
+
+    Returns:
+        The results, in order.
+
+    Raises:
+        RowErrors: calls failed; the others were made, and their results are in the error.
+    """
+    results: list[object] = []
+    errors: dict[int, Exception] = {}
+    for number, row in enumerate(rows):
+        try:
+            results.append(function(*row))
+        except Exception as error:
+            results.append(None)
+            errors[number] = error
+    if errors:
+        first, error = next(iter(errors.items()))
+        raise RowErrors(
+            f"call {getattr(function, '__name__', function)} for {len(results)} rows",
+            f"{len(errors)} failed, the first of them row {first}: {error}",
+            hint="error.errors has the error of each row, error.results the other results",
+            errors=errors,
+            results=results,
+        )
+    return results

@@ -1,0 +1,192 @@
+"""Callbacks: Python callables as C functions."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from libferry import _core
+from libferry.abi import ABIS, CallPlan, CType, FunctionType, Pointer, lower, spell
+from libferry.abi.lower import NoPlan
+from libferry.errors import UnsupportedDeclaration
+from libferry.runtime.binding import compile_callback, describe_callback
+
+if TYPE_CHECKING:
+    from libferry.runtime.library import Library
+
+GUESTS = 16  # threads of the library that can call back at once; CHANNEL_GUESTS in channel.h
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    type: CType
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """A callback's, for messages as for the plan."""
+
+    name: str
+    result: CType
+    parameters: tuple[_Parameter, ...]
+    plan: CallPlan
+    type: str
+
+    def __str__(self) -> str:
+        return self.type
+
+
+class Callback(_core.Callback):
+    """A Python callable that C can call. Made by ``Library.callback``.
+
+    Pass it where its function pointer type is expected. It lives until ``release`` or
+    until its library closes: C may keep it in between. Calling it calls the callable.
+    """
+
+    library: Library
+
+    def release(self) -> None:
+        """Let go of the callable. C must not call it any more: that ends its worker.
+
+        In this process such a call does nothing and is reported by
+        ``sys.unraisablehook``. Twice is fine.
+        """
+        if self.address and not self.library.closed:
+            self.library._ferry_services.callback(self.number, 0)
+        self.drop()
+
+    def __call__(self, *arguments: object) -> object:
+        return self.callable(*arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        state = "" if self.address else ", released"
+        return f"<libferry.Callback {self.callable!r} as {self.type}{state}>"
+
+
+class Callbacks:
+    """The callbacks of one library, and the threads that serve its threads."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = weakref.ref(library)
+        self._plans: dict[FunctionType, _core.Plan] = {}
+        self._passed: dict[tuple[str, Callable[..., object]], Callback] = {}
+        self._listeners = 0
+        self._lock = threading.Lock()
+
+    def make(
+        self, pointer: Pointer, function: Callable[..., object], error: object = None
+    ) -> Callback:
+        """A callback of a function pointer's type.
+
+        Raises:
+            UnsupportedDeclaration: it takes or gives what cannot be lowered.
+            ArgumentTypeError, ArgumentValueError: ``error`` is no value of its result.
+        """
+        library = self._library()
+        assert library is not None and isinstance(pointer.to, FunctionType)
+        plan = self._plan(library, pointer.to)
+        callback = Callback(
+            library._ferry_session,
+            plan,
+            function,
+            pointer.name,
+            error,
+            describe_callback(plan.signature.plan),
+        )
+        callback.library = library
+        try:
+            if error is not None:
+                library._ferry_hooks.check_result(pointer.to.result, error)
+            callback.address = library._ferry_services.callback(
+                callback.number, callback.description
+            )
+        except BaseException:
+            callback.drop()
+            raise
+        self._listen(library)
+        return callback
+
+    def passed(self, pointer: Pointer, function: Callable[..., object]) -> Callback:
+        """The callback of a callable that is passed as it is: one for each, which is kept."""
+        key = (pointer.name, function)
+        try:
+            known = self._passed.get(key)
+        except TypeError:  # not hashable: nobody can find it again
+            return self.make(pointer, function)
+        if known is None or not known.address:
+            known = self._passed[key] = self.make(pointer, function)
+        return known
+
+    def _plan(self, library: Library, ctype: FunctionType) -> _core.Plan:
+        plan = self._plans.get(ctype)
+        if plan is None:
+            try:
+                lowered = lower(
+                    ABIS[library.abi],
+                    ctype.result,
+                    ctype.parameters,
+                    convention=ctype.convention,
+                )
+            except NoPlan as reason:
+                raise UnsupportedDeclaration(
+                    f"make a callback {spell(Pointer(ctype, 0))}",
+                    str(reason),
+                    hint="a function in C that takes this by pointer can call it",
+                ) from None
+            name = f"the callback {ctype.name}"
+            parameters = tuple(_Parameter(one) for one in ctype.parameters)
+            signature = _Signature(name, ctype.result, parameters, lowered, ctype.name)
+            plan = self._plans[ctype] = compile_callback(signature, library._ferry_hooks)
+        return plan
+
+    # ---- threads of the library ----
+
+    def _listen(self, library: Library) -> None:
+        """Serve callbacks from the library's own threads from the first callback on."""
+        if library.isolation == "worker" and self._listeners == 0:
+            self._listen_more(library._ferry_session)
+
+    def _listen_more(self, session: _core.Session) -> None:
+        """One listener more: there is always one that has nothing to do, up to a limit."""
+        with self._lock:
+            guest = self._listeners
+            if guest == GUESTS:
+                return
+            self._listeners += 1
+        threading.Thread(
+            target=_serve,
+            args=(weakref.ref(session), guest, weakref.WeakMethod(self._listen_more)),
+            name=f"libferry callbacks {guest}",
+            daemon=True,
+        ).start()
+
+
+def _serve(
+    session: weakref.ref[_core.Session],
+    guest: int,
+    more: weakref.ref[Callable[[_core.Session], None]],
+) -> None:
+    """Serve one guest lane until the session is over, without keeping it alive."""
+    while True:
+        here = session()
+        if here is None:
+            return
+
+        def taken(here: _core.Session = here) -> None:
+            start = more()
+            if start is not None:
+                start(here)
+
+        if not here.listen(guest, taken):
+            return
+        del here, taken

@@ -1,0 +1,52 @@
+"""What the conversions of one library's values need of the library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from libferry import _core
+from libferry.abi import CType, FunctionType, Pointer
+from libferry.runtime import values
+
+if TYPE_CHECKING:
+    from libferry.runtime.library import Library
+
+
+class LibraryHooks:
+    """The hooks of a library's functions and callbacks: ``binding.Hooks``."""
+
+    def __init__(self, library: Library, encoding: str | None) -> None:
+        self.encoding = encoding
+        self._library = library
+
+    def pointer(self, ctype: Pointer, address: int) -> object:
+        """A ``Pointer``; one that leads to a function can be called."""
+        return self._library._ferry_make_pointer(ctype, address)
+
+    def text(self, ctype: Pointer, address: int) -> object:
+        """The string there, decoded."""
+        return self._library._ferry_string(address, ctype.name)
+
+    def address(self, ctype: Pointer, value: object) -> object:
+        """A callback for a callable, an array for a sequence."""
+        library = self._library
+        if isinstance(ctype.to, FunctionType):
+            if isinstance(value, _core.Function) and value.session is library._ferry_session:
+                return _core.Pointer(value.session, ctype.name, value.address)
+            if callable(value):
+                return library._ferry_callbacks.passed(ctype, value)
+        elif isinstance(value, list | tuple) and ctype.readonly:
+            return values.array_for(library, ctype, value)
+        return NotImplemented
+
+    def encode(self, ctype: CType, value: object) -> bytes:
+        """The bytes of a value that C does not convert itself."""
+        return values.encode(self._library, ctype, value)
+
+    def decode(self, ctype: CType, data: bytes) -> object:
+        """The value of bytes that C does not convert itself."""
+        return values.decode(self._library, ctype, data)
+
+    def record_class(self, ctype: CType) -> type | None:
+        """The class of a record's objects."""
+        return values.record_class(self._library, ctype)

@@ -1,0 +1,245 @@
+"""Records for Hypothesis to invent, written in C, and laid out by us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Literal
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from libferry.abi import (
+    Abi,
+    Array,
+    Boolean,
+    Complex,
+    CType,
+    Integer,
+    Member,
+    Pointer,
+    Real,
+    Record,
+    Vector,
+    Void,
+    make_record,
+)
+
+CHARACTER = Integer("signed char", 1, True)
+PRELUDE = "\n".join(
+    f"typedef signed char vector{size} __attribute__((vector_size({size})));"
+    for size in (2, 4, 8, 16)
+)
+
+
+def basic_types(abi: Abi) -> dict[str, CType]:
+    """Give every type that is not made of others, by its text in C."""
+    sizes = {"char": 1, **{n: abi.sizes[n] for n in ("short", "int", "long", "long long")}}
+    types: dict[str, CType] = {"_Bool": Boolean()}
+    for name, size in sizes.items():
+        types[name] = Integer(name, size, True)
+        types[f"unsigned {name}"] = Integer(f"unsigned {name}", size, False)
+    if abi.int128:
+        types["__int128"] = Integer("__int128", 16, True)
+    reals = (Real("float", 4, "binary32"), Real("double", 8, "binary64"), abi.long_double)
+    for real in reals:
+        types[real.name] = real
+        types[f"_Complex {real.name}"] = Complex(f"_Complex {real.name}", real)
+    types["void *"] = Pointer(Void(), abi.pointer_size)
+    for size in (2, 4, 8, 16):
+        types[f"vector{size}"] = Vector(f"vector{size}", CHARACTER, size)
+    return types
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A record as written in C. ``pack`` is 0 without a pragma, ``aligned`` without one."""
+
+    kind: Literal["struct", "union"]
+    members: tuple[DeclaredMember, ...]
+    pack: int = 0
+    aligned: int = 0
+    packed: bool = False
+
+
+@dataclass(frozen=True)
+class DeclaredMember:
+    """``name`` is empty if it is not to have one; lengths of an array, -1 for ``[]``."""
+
+    name: str
+    type: str | Declared
+    lengths: tuple[int, ...] = ()
+    bits: int | None = None
+    aligned: int = 0
+    packed: bool = False
+
+
+def attributes(item: Declared | DeclaredMember) -> str:
+    """Write what is asked for, with a space before it."""
+    aligned = f" __attribute__((aligned({item.aligned})))" if item.aligned else ""
+    return aligned + " __attribute__((packed))" * item.packed
+
+
+def define(record: Declared, tag: str) -> str:
+    """Write the definition in C, those of records inside it before it."""
+    before, body = [], []
+    for position, member in enumerate(record.members):
+        ctype = member.type
+        if isinstance(ctype, Declared):
+            if member.name:
+                inner = f"{tag}_{position}"
+                before.append(define(ctype, inner))
+                ctype = f"{ctype.kind} {inner}"
+            else:
+                ctype = anonymous(ctype)
+        lengths = "".join(f"[{n}]" if n >= 0 else "[]" for n in member.lengths)
+        bits = f" : {member.bits}" if member.bits is not None else ""
+        body.append(f"    {ctype} {member.name}{lengths}{bits}{attributes(member)};")
+    lines = [f"{record.kind} {tag} {{", *body, f"}}{attributes(record)};"]
+    if record.pack:
+        lines = [f"#pragma pack(push, {record.pack})", *lines, "#pragma pack(pop)"]
+    return "\n".join([*before, *lines])
+
+
+def anonymous(record: Declared) -> str:
+    """Write a record that is a member without a name; it has no named records inside."""
+    body = []
+    for member in record.members:
+        assert isinstance(member.type, str)
+        lengths = "".join(f"[{n}]" for n in member.lengths)
+        bits = f" : {member.bits}" if member.bits is not None else ""
+        body.append(f"{member.type} {member.name}{lengths}{bits}{attributes(member)};")
+    return f"{record.kind} {{ {' '.join(body)} }}{attributes(record)}"
+
+
+def lay_out(abi: Abi, record: Declared, tag: str) -> Record:
+    """Have libferry lay it out."""
+    basic = basic_types(abi)
+    members = []
+    for position, member in enumerate(record.members):
+        if isinstance(member.type, Declared):
+            ctype: CType = lay_out(abi, member.type, f"{tag}_{position}")
+        else:
+            ctype = basic[member.type]
+        for length in reversed(member.lengths):
+            ctype = Array(ctype, None if length < 0 else length)
+        members.append(
+            Member(member.name, ctype, member.bits, member.aligned or None, member.packed)
+        )
+    return make_record(
+        abi,
+        record.kind,
+        f"{record.kind} {tag}",
+        members,
+        pack=record.pack or None,
+        aligned=record.aligned or None,
+        packed=record.packed,
+    )
+
+
+def bit_fields(abi: Abi) -> st.SearchStrategy[DeclaredMember]:
+    integers = {
+        name: 1 if name == "_Bool" else 8 * ctype.size
+        for name, ctype in basic_types(abi).items()
+        if isinstance(ctype, Integer | Boolean)
+    }
+
+    def some(name: str) -> st.SearchStrategy[DeclaredMember]:
+        asked = st.sampled_from([0, 0, 0, 0, 0, 1, 2, 4, 8, 16])
+        packed = st.sampled_from([False, False, False, False, True])
+        named = st.builds(
+            DeclaredMember,
+            st.just("named"),
+            st.just(name),
+            bits=st.integers(1, integers[name]),
+            aligned=asked,
+            packed=packed,
+        )
+        unnamed = st.builds(
+            DeclaredMember, st.just(""), st.just(name), bits=st.integers(0, integers[name])
+        )
+        return st.one_of(named, named, unnamed)
+
+    return st.sampled_from(sorted(integers)).flatmap(some)
+
+
+def plain_members(abi: Abi) -> st.SearchStrategy[DeclaredMember]:
+    return st.builds(
+        DeclaredMember,
+        st.just("named"),
+        st.sampled_from(sorted(basic_types(abi))),
+        lengths=st.one_of(
+            st.just(()), st.just(()), st.lists(st.integers(0, 3), min_size=1, max_size=2).map(tuple)
+        ),
+        aligned=st.sampled_from([0] * 8 + [1, 2, 4, 8, 16, 32]),
+        packed=st.sampled_from([False] * 5 + [True]),
+    )
+
+
+@st.composite
+def records(draw: st.DrawFn, abi: Abi, depth: int = 3, inside: int | None = None) -> Declared:
+    """Invent a record; ``inside`` is the pragma of the record that it has to share."""
+    member = st.one_of(plain_members(abi), bit_fields(abi))
+    members = draw(st.lists(member, max_size=6))
+    pack = draw(st.sampled_from([0, 0, 0, 1, 2, 4, 8])) if inside is None else inside
+    if depth and inside is None:
+        for _ in range(draw(st.integers(0, 2))):
+            at = draw(st.integers(0, len(members)))
+            if draw(st.booleans()):
+                inner = DeclaredMember("named", draw(records(abi, depth - 1)))
+            else:
+                inner = DeclaredMember("", draw(records(abi, 0, pack)))
+            members.insert(at, inner)
+    kind = draw(st.sampled_from(["struct", "struct", "union"]))
+    named = any(m.name for m in members)
+    if kind == "struct" and inside is None and depth == 3 and named and draw(st.booleans()):
+        basic = draw(st.sampled_from(sorted(basic_types(abi))))
+        members.append(DeclaredMember("named", basic, lengths=(-1,)))
+    return Declared(
+        kind,
+        tuple(members),
+        pack,
+        draw(st.sampled_from([0] * 6 + [1, 2, 4, 8, 16, 32])),
+        draw(st.sampled_from([False] * 5 + [True])),
+    )
+
+
+def name_members(record: Declared, numbers: Iterator[int] | None = None) -> Declared:
+    """Give each member that is to have a name one of its own."""
+    numbers = numbers or count()
+    members = []
+    for member in record.members:
+        ctype = member.type
+        if isinstance(ctype, Declared):
+            ctype = name_members(ctype, numbers if not member.name else None)
+        name = f"m{next(numbers)}" if member.name else ""
+        members.append(replace(member, name=name, type=ctype))
+    return replace(record, members=tuple(members))
+
+
+def invent(abi: Abi, number: int, start: int) -> list[Declared]:
+    """Have Hypothesis make different records; the same ones for the same start.
+
+    It only makes them, a few at a time, since after its first examples it likes to vary
+    what it made before. A compiler is slow to start, so all are compiled in one go.
+    """
+    made: dict[Declared, None] = {}
+    attempt = 0
+    while len(made) < number:
+
+        @seed(hash((start, attempt)))
+        @settings(
+            max_examples=10,
+            phases=[Phase.generate],
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(records(abi).map(name_members))
+        def keep(record: Declared) -> None:
+            made.setdefault(record)
+
+        keep()
+        attempt += 1
+    return list(made)[:number]
