@@ -9,7 +9,7 @@ from typing import Any
 import libferry
 
 from .carriers import carry, carry_data, differences
-from .difference import Difference, story
+from .difference import Difference, readable, story
 from .signatures import Argument, Callback, Function
 from .source import (
     INVERTED_BY_CALLEE,
@@ -64,7 +64,7 @@ class Called:
         for n, parameter in enumerate(ctype.parameters):
             for path, expected, received in differences(parameter, value.arguments[n], passed[n]):
                 where = f"{self.where}, argument {n + 1}{path}"
-                self.found.append(Difference(where, value.arguments[n], expected, received))
+                self.found.append(Difference(where, readable(value.arguments[n]), expected, received))
         if ctype.result == VOID:
             return None
         return self.carry(ctype.result, value.returns, self.argument.carrier)
@@ -112,7 +112,7 @@ class Caller:
                 passed[n] = self.library.callback(spelled, each)
         result = self.bound(function, name)(*passed)
         for path, expected, received in differences(function.result, function.returns, result):
-            yield Difference(f"the result{path}", function.returns, expected, received)
+            yield Difference(f"the result{path}", readable(function.returns), expected, received)
         for each in objects:
             if isinstance(each, Called):
                 yield from each.found
@@ -135,7 +135,7 @@ class Caller:
             received = record[at : at + len(expected)]
             data = number is not None and is_data(function.arguments[number])
             if received != expected:
-                yield Difference(where, repr(value), expected.hex(" "), received.hex(" "))
+                yield Difference(where, readable(value), expected.hex(" "), received.hex(" "))
                 if data:
                     return  # nobody knows how much was written down of it, and so what follows
             at += len(expected)

@@ -114,7 +114,7 @@ class Machine:
         """
         cpu, way = self.cpu, self.trampoline
         self.write(FRAME, bytes(image))
-        sp = STACK_END - 4096 - stack_bytes
+        sp = STACK_END - 2 * frame.SIZE - stack_bytes & ~63  # for what is aligned to more than 16
         self.write(sp, bytes(image[way.stack_image :][:stack_bytes]))
         self._load_registers(way.arguments, image)
         if way.vector_count is not None:
@@ -133,6 +133,7 @@ class Machine:
             if not 0 < number <= len(thunks):
                 raise Stopped(f"went to {pc:#x}")
             pc = self._enter(thunks[number - 1])
+        image[:] = self.read(FRAME, frame.SIZE)  # what was passed by reference lies there
         self._store_registers(way.results, image)
         if way.x87:
             self._store_x87(image)
@@ -202,12 +203,11 @@ class Machine:
         self.cpu.reg_write(x86.UC_X86_REG_FPTAG, tags)
         for n, number in enumerate(numbers):
             mantissa, exponent = int.from_bytes(number[:8], "little"), number[8:]
-            self.cpu.reg_write(
-                x86.UC_X86_REG_ST0 + n, (mantissa, int.from_bytes(exponent, "little"))
-            )
+            register = x86.UC_X86_REG_FP0 + (top + n) % 8
+            self.cpu.reg_write(register, (mantissa, int.from_bytes(exponent, "little")))
 
     def _store_x87(self, image: bytearray) -> None:
         top: int = self.cpu.reg_read(x86.UC_X86_REG_FPSW) >> 11 & 7
         for n, at in enumerate((frame.RESULT_X87, frame.RESULT_X87_SECOND)[: (8 - top) % 8]):
-            mantissa, exponent = self.cpu.reg_read(x86.UC_X86_REG_ST0 + n)
+            mantissa, exponent = self.cpu.reg_read(x86.UC_X86_REG_FP0 + (top + n) % 8)
             image[at : at + 10] = mantissa.to_bytes(8, "little") + exponent.to_bytes(2, "little")
