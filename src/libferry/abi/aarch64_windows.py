@@ -38,5 +38,5 @@ ABI = Abi(
     even=True,
     spill="close",
     variadic=Variadic(vectors=False, fixed_too=True),
-    indirect_register=True,
+    hidden_pointer="register",
 )

@@ -23,7 +23,7 @@ from libferry.abi.classify import (
     is_empty_field,
     words,
 )
-from libferry.abi.facts import Abi
+from libferry.abi.facts import Abi, Situation
 from libferry.abi.layout import alignment_of
 from libferry.abi.types import Array, Complex, CType, Real, Record, Vector, size_of
 
@@ -89,12 +89,12 @@ def _holds_nothing(ctype: CType) -> bool:
     return False
 
 
-def argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
-    """AAPCS64 6.8.2, AAPCS32 6.5 and 7.1.2; if ``variadic``, without vector registers."""
+def argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
+    """AAPCS64 6.8.2, AAPCS32 6.5 and 7.1.2."""
     if is_empty(ctype):
         return (NOTHING,)
     alignment = _alignment(abi, ctype)
-    found = None if variadic else homogeneous(ctype)
+    found = None if abi.variadic.without_vectors(situation) else homogeneous(ctype)
     if found:
         pieces = tuple(Piece("vector", n * found.size, found.size) for n in range(found.count))
         return (Way(pieces, alignment),)
@@ -109,9 +109,9 @@ def _alignment(abi: Abi, ctype: CType) -> int:
     return alignment_of(abi, ctype)
 
 
-def result(abi: Abi, ctype: CType, variadic: bool) -> Way:
+def result(abi: Abi, ctype: CType, situation: Situation) -> Way:
     """AAPCS64 6.9, AAPCS32 6.4 and 7.1.1: as an argument, if there are registers enough."""
-    (way,) = argument(abi, ctype, variadic)
+    (way,) = argument(abi, ctype, situation)
     composite = isinstance(ctype, Record | Complex)
     if composite and way.pieces and way.pieces[0].bank == "integer":
         return way if size_of(ctype) <= abi.small_result else REFERENCE
