@@ -52,12 +52,14 @@ class Way:
         place: ``registers`` for the above; ``stack`` if it always goes there;
             ``reference`` if its address is passed in its stead.
         slot: it takes a multiple of this there, even where the stack has no slots.
+        lane: if not 0, the pieces share a register, where they lie this far apart.
     """
 
     pieces: tuple[Piece, ...] = ()
     alignment: int = 1
     place: Literal["registers", "stack", "reference"] = "registers"
     slot: int = 1
+    lane: int = 0
 
 
 NOTHING = Way()

@@ -46,7 +46,9 @@ class Variadic:
         vectors: whether they may be in vector registers.
         slot: what they take on the stack, if more than other arguments.
         even: whether one that is aligned to two words begins in an even register.
+        alignment: the strictest alignment of theirs that counts.
         fixed_too: whether the same goes for the arguments before the ``...``.
+        named_vectors: whether a vector (not a structure of some) is exempt from that.
         result_too: whether it does for the result.
     """
 
@@ -54,7 +56,9 @@ class Variadic:
     vectors: bool = True
     slot: int = 1
     even: bool = False
+    alignment: int = 64
     fixed_too: bool = False
+    named_vectors: bool = False
     result_too: bool = False
 
     def without_vectors(self, situation: Situation) -> bool:

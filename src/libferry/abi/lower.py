@@ -11,7 +11,7 @@ is passed by reference gets its place behind the stack image.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libferry.abi import classify, eightbytes, flattening, frame, homogeneous
 from libferry.abi.classify import Piece, Way
@@ -176,6 +176,13 @@ def _merged(moves: list[Move]) -> tuple[Move, ...]:
 
 
 def _result_moves(abi: Abi, ctype: CType, way: Way) -> tuple[Move, ...]:
+    if way.lane:
+        integer = way.pieces[0].bank == "integer"
+        start = frame.RESULT_INTEGER if integer else abi.result_vectors
+        return tuple(
+            Move(start + n * way.lane, piece.size, piece.source)
+            for n, piece in enumerate(way.pieces)
+        )
     integers = vectors = 0
     x87 = iter((frame.RESULT_X87, frame.RESULT_X87_SECOND))
     moves = []
@@ -237,18 +244,24 @@ class _Call:
 
     def pass_argument(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> None:
         """Find the place of the next argument, or of its address."""
-        if ways[-1].place == "reference":
-            pointer = Pointer(Void(), self.abi.pointer_size)
-            (move,) = self.place(pointer, (classify.words(self.abi, pointer),), variadic)
-            position = len(self.arguments)
-            self.pending.append(_Pending(position, move.offset, move.width, ctype))
-            self.arguments.append(())
-        else:
+        if ways[-1].place != "reference":
             self.arguments.append(self.place(ctype, ways, variadic))
+            return
+        for way in ways[:-1]:
+            if (moves := self.in_registers(ctype, way, False)) is not None:
+                self.arguments.append(moves)
+                return
+        pointer = Pointer(Void(), self.abi.pointer_size)
+        (move,) = self.place(pointer, (classify.words(self.abi, pointer),), variadic)
+        self.pending.append(_Pending(len(self.arguments), move.offset, move.width, ctype))
+        self.arguments.append(())
 
     def place(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> tuple[Move, ...]:
         """Deal out registers, or stack."""
         abi = self.abi
+        if variadic:
+            limit = abi.variadic.alignment
+            ways = tuple(replace(way, alignment=min(way.alignment, limit)) for way in ways)
         if not size_of(ctype) or not (ways[-1].pieces or ways[-1].place == "stack"):
             return ()
         way = ways[-1]
@@ -273,7 +286,7 @@ class _Call:
         if abi.positional:
             integers = len(self.arguments) + any(p.argument is None for p in self.pending)
             vectors = [n < integers for n in range(len(vectors))]
-        if even and way.alignment == 2 * abi.word:
+        if even and way.alignment >= 2 * abi.word and way.pieces[0].bank == "integer":
             integers = _up(integers, 2)
         moves = []
         run = sum(-(-p.size // abi.vector_width) for p in way.pieces if p.bank == "vector")
@@ -319,7 +332,7 @@ class _Call:
     def divided(self, ctype: CType, way: Way, even: bool) -> tuple[Move, ...]:
         """Put the first words in the registers that are left, and the rest on the stack."""
         abi = self.abi
-        if even and way.alignment == 2 * abi.word:
+        if even and way.alignment >= 2 * abi.word:
             self.integers = _up(self.integers, 2)
         left = self.limit - self.integers
         if left <= 0:
