@@ -114,8 +114,10 @@ def parameters(target: Target, pool: Sequence[Record], data: bool) -> st.SearchS
 def callbacks(draw: st.DrawFn, target: Target, ctypes: st.SearchStrategy[Type]) -> Type:
     """Give a function pointer that is called."""
     result = draw(st.one_of(st.just(VOID), ctypes, ctypes))
-    taken = tuple(draw(st.lists(ctypes, max_size=MOST_CALLBACK_PARAMETERS)))
-    return FunctionPointer(result, taken, draw(st.sampled_from(target.conventions)))
+    taken = draw(st.lists(ctypes, max_size=MOST_CALLBACK_PARAMETERS))
+    convention = draw(st.sampled_from(target.conventions))
+    this = [Scalar("void *")] * ("thiscall" in convention)  # which is always a pointer
+    return FunctionPointer(result, (*this, *taken), convention)
 
 
 @st.composite
@@ -126,8 +128,9 @@ def shapes(draw: st.DrawFn, target: Target, pool: Sequence[Record], data: bool) 
     if count and draw(st.integers(0, 4)) == 0:
         variadic_from, convention = draw(st.integers(1, min(count, 10))), ""
     promoted = undirected.filter(lambda ctype: getattr(ctype, "name", "") not in UNPROMOTED)
-    taken, called = [], []
-    for n in range(count):
+    taken: list[Type] = [Scalar("void *")] * ("thiscall" in convention)  # always a pointer
+    called = [False] * len(taken)
+    for n in range(len(taken), count):
         after_dots = variadic_from is not None and n >= variadic_from
         called.append(not after_dots and draw(st.integers(0, 15)) == 15)
         if called[-1]:
