@@ -4,6 +4,7 @@
  * which satisfies both the ABIs that demand it and those that leave the upper bits open.
  * Host and target are both little-endian, so a cell is written low byte first. */
 #include "extension.h"
+#include "record.h"
 
 #include <math.h>
 
@@ -191,8 +192,19 @@ static void scatter(struct ferry_frame *frame, const struct slot *slot, const ch
 
 static bool pack_value(struct packing *packing, const struct slot *slot, PyObject *value)
 {
-    PyObject *bytes = PyObject_CallOneArg(slot->encode, value);
-    bool right = bytes && PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == slot->value_size;
+    PyObject *bytes;
+    bool right;
+
+    if (slot->class && struct_passes(value, slot->class, packing->plan->library)) {
+        Py_ssize_t size;
+        const char *data = struct_data(value, &size);
+
+        if (data)
+            scatter(packing->frame, slot, data);
+        return data != NULL;
+    }
+    bytes = PyObject_CallOneArg(slot->encode, value);
+    right = bytes && PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == slot->value_size;
 
     if (right)
         scatter(packing->frame, slot, PyBytes_AS_STRING(bytes));

@@ -137,21 +137,25 @@ static void find_end(Plan *plan)
     for (uint16_t i = 0; i < plan->address_count; i++)
         plan->frame_end =
             later(plan->frame_end, plan->addresses[i].cell + (unsigned)plan->addresses[i].width);
+    plan->frame_bytes = plan->frame_end;
+    for (uint16_t m = 0; m < plan->result.move_count; m++)
+        plan->frame_bytes = later(plan->frame_bytes, plan->result.moves[m].offset +
+                                                         (unsigned)plan->result.moves[m].width);
 }
 
 static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"signature", "arguments",   "result",       "addresses", "encoding",
-                            "vector_count", "x87_results", "stack_bytes", NULL};
-    PyObject *signature, *arguments, *result, *addresses, *encoding;
+                            "library", "vector_count", "x87_results", "stack_bytes", NULL};
+    PyObject *signature, *arguments, *result, *addresses, *encoding, *library;
     unsigned char vector_count, x87_results;
     unsigned short stack_bytes;
     bool parsed;
     Plan *plan;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!OO!ObbH", names, &signature, &PyTuple_Type,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!OO!OObbH", names, &signature, &PyTuple_Type,
                                      &arguments, &result, &PyTuple_Type, &addresses, &encoding,
-                                     &vector_count, &x87_results, &stack_bytes))
+                                     &library, &vector_count, &x87_results, &stack_bytes))
         return NULL;
     if (stack_bytes > FRAME_SIZE - FRAME_STACK_I386 || stack_bytes % 16 != 0 || x87_results > 2 ||
         PyTuple_GET_SIZE(arguments) > FRAME_SIZE / 4 ||
@@ -165,6 +169,7 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     plan->signature = Py_NewRef(signature);
     plan->encoding = Py_NewRef(encoding);
+    plan->library = Py_NewRef(library);
     plan->vector_count = vector_count;
     plan->x87_results = x87_results;
     plan->stack_bytes = stack_bytes;
@@ -193,6 +198,7 @@ static int plan_traverse(Plan *plan, visitproc visit, void *arg)
 
     Py_VISIT(Py_TYPE(plan));
     Py_VISIT(plan->signature);
+    Py_VISIT(plan->library);
     for (Py_ssize_t i = 0; result == 0 && i < Py_SIZE(plan); i++)
         result = visit_slot(&plan->arguments[i], visit, arg);
     return result;
@@ -207,6 +213,7 @@ static void plan_dealloc(Plan *plan)
     PyObject_GC_UnTrack(plan);
     Py_XDECREF(plan->signature);
     Py_XDECREF(plan->encoding);
+    Py_XDECREF(plan->library);
     free_slot(&plan->result);
     for (Py_ssize_t i = 0; i < Py_SIZE(plan); i++)
         free_slot(&plan->arguments[i]);

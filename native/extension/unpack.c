@@ -2,6 +2,7 @@
  *
  * The frame is this process's own: what came from a worker was copied before. */
 #include "extension.h"
+#include "record.h"
 
 #include <math.h>
 
@@ -49,22 +50,23 @@ static PyObject *unpack_pointer(const Session *session, const Plan *plan, const 
 }
 
 /* Its bytes, put together from their pieces; what no piece covers is padding. */
-static PyObject *unpack_value(const struct slot *slot, const struct ferry_frame *frame)
+static PyObject *unpack_value(const Plan *plan, const struct slot *slot,
+                              const struct ferry_frame *frame)
 {
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, slot->value_size), *value;
-    char *data;
+    char data[slot->value_size + 1u];
+    PyObject *bytes, *value;
 
-    if (!bytes)
-        return NULL;
-    data = PyBytes_AS_STRING(bytes);
     memset(data, 0, slot->value_size);
     for (uint16_t i = 0; i < slot->move_count; i++) {
         const struct move *move = &slot->moves[i];
 
         memcpy(data + move->source, (const char *)frame + move->offset, move->size);
     }
-    value = PyObject_CallOneArg(slot->decode, bytes);
-    Py_DECREF(bytes);
+    if (slot->class)
+        return struct_new(slot->class, data, plan->library);
+    bytes = PyBytes_FromStringAndSize(data, slot->value_size);
+    value = bytes ? PyObject_CallOneArg(slot->decode, bytes) : NULL;
+    Py_XDECREF(bytes);
     return value;
 }
 
@@ -78,7 +80,7 @@ PyObject *unpack(const Session *session, const Plan *plan, const struct slot *sl
     if (slot->kind == KIND_VOID)
         Py_RETURN_NONE;
     if (slot->kind == KIND_BYTES)
-        return unpack_value(slot, frame);
+        return unpack_value(plan, slot, frame);
     memcpy(&bits, cell, 8); /* every cell has as many; a narrow value leaves some open */
     switch (slot->kind) {
     case KIND_SIGNED:

@@ -33,7 +33,6 @@ STRLEN = "size_t strlen(const char *)"
         (["call", LIBC, "void free(void *)", "out"], 1, "how much memory", "out:SIZE"),
         (["call", LIBC, "void free(struct s *)", "text"], 1, "as struct s *", "out:SIZE"),
         (["call", LIBC, "void free(unsigned *)", "out=-1"], 1, "does not fit", "check the value"),
-        (["call", LIBC, "int printf(const char *, ...)", "x"], 1, "varargs", "fixed arguments"),
         (["call", LIBC, "void pause(void)", "--timeout", "0.1"], 1, "timeout", "longer"),
         # could not find out
         (["inspect", "/etc/passwd"], 2, "looks like text", ".so"),

@@ -110,7 +110,7 @@ def test_an_out_parameter_may_bring_a_pointer_in(lib: ferry.Library) -> None:
     assert second.value == thing
     second.value = None
     assert second.value is None
-    with pytest.raises(ferry.ArgumentValueError):
+    with pytest.raises(ferry.ArgumentTypeError):
         second.value = lib.owned()
     lib.thing_free(first.value)
 

@@ -78,7 +78,7 @@ def examine(abi: str) -> Verdict:
     start = time.perf_counter()
     try:
         found = runner.find(abi)
-        Worker(found, arena=PROBE_ARENA, spin_ns=0, timeout_ns=0).close()
+        Worker(found, arena=PROBE_ARENA, spin_ns=0, timeout_ns=0, one_thread=False).close()
     except FerryError as error:
         return Verdict(abi, error=error)
     return Verdict(abi, found.through, (time.perf_counter() - start) * 1e3)

@@ -182,7 +182,7 @@ def _places(abi: Abi) -> list[str]:
     """Where one ABI wants the arguments of the shown function, and leaves its result."""
     plan = declare(HEADER, abi.name).functions[SHOWN].plan
     result = "st(0)" if plan.x87 else abi.vector_registers[0]
-    return [abi.name, *(_place(abi, move) for move in plan.arguments), result]
+    return [abi.name, *(_place(abi, move) for (move,) in plan.arguments), result]
 
 
 def _place(abi: Abi, move: Move) -> str:

@@ -1,9 +1,19 @@
-"""What a library promises: its functions, read from C declarations.
+"""What a library promises: its functions, types and constants, read from C declarations.
 
-``declare`` reads a header for one ABI and gives a ``Signature`` per function: the
-declaration with every type resolved, and its call plan.
+``declare`` reads declarations as people write them, and gives a ``Header`` for one ABI:
+every type resolved, every record laid out, a call plan for every function.
 """
 
-from libferry.contract.declarations import Header, Parameter, Signature, declare, parse_type
+from libferry.contract.declarations import declare, parse_type
+from libferry.contract.header import ErrorRule, Header, Parameter, Signature
+from libferry.contract.preprocess import read_header
 
-__all__ = ["Header", "Parameter", "Signature", "declare", "parse_type"]
+__all__ = [
+    "ErrorRule",
+    "Header",
+    "Parameter",
+    "Signature",
+    "declare",
+    "parse_type",
+    "read_header",
+]

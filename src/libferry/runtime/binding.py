@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from libferry import _core
 from libferry.abi import (
+    ABIS,
+    Abi,
     Boolean,
     CallPlan,
     CType,
@@ -87,7 +90,13 @@ class Signature(Protocol):
 class Hooks(Protocol):
     """Conversions that need the library, or more than C knows."""
 
-    encoding: str | None
+    @property
+    def encoding(self) -> str | None:
+        """Of strings; None: they are bytes."""
+
+    @property
+    def library(self) -> object:
+        """Whose addresses the values hold, or None."""
 
     def pointer(self, ctype: Pointer, address: int) -> object:
         """What Python gets for an address that is not NULL."""
@@ -96,7 +105,10 @@ class Hooks(Protocol):
         """The same for the address of a string."""
 
     def address(self, ctype: Pointer, value: object) -> object:
-        """What to pass for a value that C takes for no pointer, or NotImplemented."""
+        """What to pass for a value that C takes for no pointer, or NotImplemented.
+
+        A record or an array is given back if it is what the pointer leads to.
+        """
 
     def encode(self, ctype: CType, value: object) -> bytes:
         """The bytes of a value."""
@@ -112,7 +124,9 @@ def compile_plan(signature: Signature, hooks: Hooks) -> _core.Plan:
     """The plan of a call: arguments go in, the result comes out."""
     plan = signature.plan
     arguments = tuple(
-        _into_c(parameter.type, moves, hooks, f"call {signature.name}, {_place(position, parameter)}")
+        _into_c(
+            parameter.type, moves, hooks, f"call {signature.name}, {_place(position, parameter)}"
+        )
         for position, (parameter, moves) in enumerate(
             zip(signature.parameters, plan.arguments, strict=True)
         )
@@ -129,8 +143,19 @@ def compile_callback(signature: Signature, hooks: Hooks) -> _core.Plan:
         for parameter, moves in zip(signature.parameters, plan.arguments, strict=True)
     )
     tried = f"return from {signature.name}"
-    result = _into_c(signature.result, plan.result, hooks, tried, x87=plan.x87, widen=True)
+    moves = tuple(_widened(ABIS[plan.abi], move) for move in plan.result)
+    result = _into_c(signature.result, moves, hooks, tried, x87=plan.x87, widen=True)
     return _make(signature, arguments, result, hooks)
+
+
+def _widened(abi: Abi, move: Move) -> Move:
+    """A result's move for the side that gives it: extended as an argument's is."""
+    if move.offset >= frame.RESULT_VECTOR:
+        boxed = abi.nan_boxed and move.size == 4
+        return replace(move, width=_CELL, extend="ones") if boxed else move
+    if move.offset >= frame.RESULT_X87 or move.size != 4:
+        return move
+    return replace(move, extend=abi.widen_word)
 
 
 def _make(
@@ -144,6 +169,7 @@ def _make(
         result,
         tuple((reference.cell, reference.at, reference.width) for reference in references),
         hooks.encoding,
+        hooks.library,
         plan.vector_count,
         plan.x87_results,
         plan.stack_bytes,
@@ -292,9 +318,7 @@ def _out_of_c(ctype: CType, moves: tuple[Move, ...], hooks: Hooks, *, x87: bool)
             return _row(kind, ctype.size, moves[0], name=ctype.name, decode=read)
         case Pointer():
             make: Callable[[int], object] = lambda address: hooks.pointer(ctype, address)  # noqa: E731
-            return _row(
-                _core.KIND_POINTER, ctype.size, moves[0], name=ctype.name, decode=make
-            )
+            return _row(_core.KIND_POINTER, ctype.size, moves[0], name=ctype.name, decode=make)
     decode: Callable[[bytes], object] = lambda data: hooks.decode(ctype, data)  # noqa: E731
     return _row(
         _core.KIND_BYTES,

@@ -1,6 +1,6 @@
-"""Bulk calls: a function over columns (``map``), or over tuples of arguments (``batch``).
+"""``map``: a function over columns.
 
-``map`` hands the loop to where the library is (``native/map.c``). In this process it
+It hands the loop to where the library is (``native/map.c``). In this process it
 reads numpy's arrays where they lie. A worker is given a piece of each column at a time,
 in the arena; while it works on one piece the next one is copied, so that the copying
 costs little beside the calls. An array that lies in the arena is not copied at all.
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from libferry import _core
 from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
-from libferry.errors import ArgumentTypeError, ArgumentValueError, RowErrors, UnsupportedDeclaration
+from libferry.errors import ArgumentTypeError, ArgumentValueError, UnsupportedDeclaration
+from libferry.runtime import values
 from libferry.runtime.binding import Signature
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 FRAME, INTEGERS, DOUBLES, FLOATS = range(4)
 ZEROS, SIGN, ONES, SIGN_OF_32, X87 = range(5)
 FAST, COLUMNS = 6, 128
-_HEAD = struct.Struct("<QQIIII")
+_HEAD = struct.Struct("<QQIIIIII")
 _COLUMN = struct.Struct("<QqHBBI")
 
 PIECE_ROWS = 1 << 15  # rows at a time for a worker: they fit in a processor's own cache
@@ -92,18 +93,19 @@ def _numpy() -> Any:
 def _dtype(ctype: CType) -> np.dtype[Any]:
     """What numpy calls elements that are exactly the C type's."""
     numpy = _numpy()
+    found: np.dtype[Any]
     match ctype:
         case Boolean():
-            return numpy.dtype("?")  # type: ignore[no-any-return]
+            found = numpy.dtype("?")
         case Integer(size=size, signed=signed) if size <= 8:
-            return numpy.dtype(f"<{'i' if signed else 'u'}{size}")  # type: ignore[no-any-return]
+            found = numpy.dtype(f"<{'i' if signed else 'u'}{size}")
         case Real(form="binary32" | "binary64", size=size):
-            return numpy.dtype(f"<f{size}")  # type: ignore[no-any-return]
+            found = numpy.dtype(f"<f{size}")
         case Pointer(size=size):
-            return numpy.dtype(f"<u{size}")  # type: ignore[no-any-return]
-    from libferry.runtime import values
-
-    return values.dtype(ctype)
+            found = numpy.dtype(f"<u{size}")
+        case _:
+            found = values.dtype(ctype)
+    return found
 
 
 class _Map:
@@ -189,9 +191,7 @@ class _Map:
         numpy = _numpy()
         if isinstance(self.signature.result, Void):
             if out is not None:
-                raise ArgumentTypeError(
-                    self.tried, "it returns nothing", hint="leave out= away"
-                )
+                raise ArgumentTypeError(self.tried, "it returns nothing", hint="leave out= away")
             return None
         dtype = _dtype(self.signature.result)
         if out is None:
@@ -204,7 +204,7 @@ class _Map:
             )
         if not out.flags.writeable:
             raise ArgumentTypeError(self.tried, "out= is read-only", hint="give one that is not")
-        return out
+        return out  # type: ignore[no-any-return]
 
     def _form(self) -> int:
         """Which loop of map.c does it: the fast ones, if all is of one kind."""
@@ -252,7 +252,7 @@ class _Map:
                 hint="call it in a loop, or by batch()",
             )
         head = _HEAD.pack(
-            self.function.address, frame_at, rows, self.form, len(inputs), len(outputs)
+            self.function.address, frame_at, rows, self.form, len(inputs), len(outputs), 0, 0
         )
         parts = [
             _COLUMN.pack(at + c.source, stride, c.offset, c.size, c.width, c.fill)
@@ -335,7 +335,7 @@ def _run_here(job: _Map, run: _core.Function, progress: Progress | None) -> None
         run(job.describe(stop - start, place, inputs, piece))
         if progress is not None:
             progress(stop, job.rows)
-    if copied and job.out is not None:
+    if copied and out is not None and job.out is not None:
         job.out[...] = out.reshape(job.out.shape)
 
 
@@ -401,39 +401,10 @@ def _run_there(job: _Map, run: _core.Function, progress: Progress | None) -> Non
             progress(stop, job.rows)
     if starts and out is not None:
         _take(slots[(len(starts) - 1) % 2], out, starts[-1], job.rows)
-    if copied and job.out is not None:
+    if copied and out is not None and job.out is not None:
         job.out[...] = out.reshape(job.out.shape)
 
 
 def _take(slot: _Slot, out: Column, start: int, stop: int) -> None:
     assert slot.out is not None
     out[start:stop] = slot.out[0][: stop - start]
-
-
-def batch(function: Callable[..., object], rows: Iterable[Sequence[object]]) -> list[object]:
-    """Call a function once for each tuple of arguments.
-
-    Returns:
-        The results, in order.
-
-    Raises:
-        RowErrors: calls failed; the others were made, and their results are in the error.
-    """
-    results: list[object] = []
-    errors: dict[int, Exception] = {}
-    for number, row in enumerate(rows):
-        try:
-            results.append(function(*row))
-        except Exception as error:
-            results.append(None)
-            errors[number] = error
-    if errors:
-        first, error = next(iter(errors.items()))
-        raise RowErrors(
-            f"call {getattr(function, '__name__', function)} for {len(results)} rows",
-            f"{len(errors)} failed, the first of them row {first}: {error}",
-            hint="error.errors has the error of each row, error.results the other results",
-            errors=errors,
-            results=results,
-        )
-    return results

@@ -6,7 +6,6 @@ what that means and what to do, in terms of the declaration.
 
 from __future__ import annotations
 
-import reprlib
 import signal
 import weakref
 from typing import TYPE_CHECKING, NoReturn
@@ -26,6 +25,7 @@ from libferry.errors import (
     NestedTooDeep,
     TooManyCallbacks,
 )
+from libferry.runtime.showing import kind, show
 
 if TYPE_CHECKING:
     from libferry.contract import Signature
@@ -112,6 +112,11 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
         "give what stays: None, a Buffer, a Pointer, a Callback; memory of lib.buffer() lives "
         "as long as you keep it",
     ),
+    "released": (
+        ArgumentValueError,
+        "the callback was released",
+        "release it after its last use, or make a new one",
+    ),
     "freed Buffer": (
         ArgumentValueError,
         "the Buffer was freed",
@@ -136,22 +141,6 @@ def _range(ctype: object) -> str:
         low = -(1 << (8 * ctype.size - 1)) if ctype.signed else 0
         return f", {low} to {low + (1 << (8 * ctype.size)) - 1}"
     return f" of {ctype.size} bytes" if isinstance(ctype, Real) else ""
-
-
-def _kind(value: object) -> str:
-    """Name a value by its type, with the items' type of arrays."""
-    detail = getattr(value, "typecode", None)
-    if getattr(value, "ndim", 0):
-        detail = getattr(value, "dtype", None)
-    return type(value).__name__ + (f" of {detail}" if detail is not None else "")
-
-
-def _show(value: object) -> str:
-    """A value, shortened; Python refuses to write very long ints in decimal."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:
-        return f"an int of {value.bit_length()} bits" if isinstance(value, int) else _kind(value)
 
 
 # What the services do, in words: nobody called a function of that name.
@@ -189,8 +178,8 @@ def argument(
     raise error(
         place,
         happened.format(
-            value=_show(value),
-            kind=_kind(value),
+            value=show(value),
+            kind=kind(value),
             ctype=spell(ctype),
             range=_range(ctype),
         ),

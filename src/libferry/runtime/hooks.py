@@ -17,19 +17,21 @@ class LibraryHooks:
 
     def __init__(self, library: Library, encoding: str | None) -> None:
         self.encoding = encoding
-        self._library = library
+        self.library = library
 
     def pointer(self, ctype: Pointer, address: int) -> object:
         """A ``Pointer``; one that leads to a function can be called."""
-        return self._library._ferry_make_pointer(ctype, address)
+        return self.library._ferry_make_pointer(ctype, address)
 
     def text(self, ctype: Pointer, address: int) -> object:
         """The string there, decoded."""
-        return self._library._ferry_string(address, ctype.name)
+        return self.library._ferry_string(address, ctype.name)
 
     def address(self, ctype: Pointer, value: object) -> object:
-        """A callback for a callable, an array for a sequence."""
-        library = self._library
+        """A callback for a callable, an array for a sequence; a record that fits as it is."""
+        library = self.library
+        if isinstance(value, _core.Aggregate):
+            return values.pointee_for(library, ctype, value)
         if isinstance(ctype.to, FunctionType):
             if isinstance(value, _core.Function) and value.session is library._ferry_session:
                 return _core.Pointer(value.session, ctype.name, value.address)
@@ -41,12 +43,12 @@ class LibraryHooks:
 
     def encode(self, ctype: CType, value: object) -> bytes:
         """The bytes of a value that C does not convert itself."""
-        return values.encode(self._library, ctype, value)
+        return values.encode(self.library, ctype, value)
 
     def decode(self, ctype: CType, data: bytes) -> object:
         """The value of bytes that C does not convert itself."""
-        return values.decode(self._library, ctype, data)
+        return values.decode(self.library, ctype, data)
 
     def record_class(self, ctype: CType) -> type | None:
         """The class of a record's objects."""
-        return values.record_class(self._library, ctype)
+        return values.record_class(self.library, ctype)

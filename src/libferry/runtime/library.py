@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Self
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from typing import Any, Literal, Self
 
 from libferry import _core
 from libferry.abi import ABIS, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
-from libferry.contract import Signature, declare, parse_type
+from libferry.contract import Header, Signature, declare, parse_type
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
-    FerryError,
-    LoadError,
     SymbolNotFound,
 )
-from libferry.runtime import wine
-from libferry.runtime.binding import compile_plan
-from libferry.runtime.callbacks import Callback, Callbacks
+from libferry.runtime import functions
+from libferry.runtime.aio import Aio
+from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
+from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
 from libferry.runtime.services import Services
-from libferry.runtime.variadic import TypedValue, VariadicFunction
+from libferry.runtime.values import making
+from libferry.runtime.variadic import TypedValue
 from libferry.runtime.worker import Worker
 
 LARGEST_SIZE = 1 << 47  # bytes: an address space
@@ -45,6 +47,7 @@ class Library:
         isolation: ``in-process`` or ``worker``.
         through: what runs its worker, or ``this process``.
         pid: its worker's process id, or this process's.
+        aio: its functions, to be awaited: ``await lib.aio.f(1, 2)``.
     """
 
     def __init__(
@@ -53,6 +56,9 @@ class Library:
         abi: str,
         session: _core.Session,
         worker: Worker | None,
+        services: Services,
+        handle: int,
+        header: Header,
         encoding: str | None,
     ) -> None:
         self.binary = binary
@@ -63,83 +69,45 @@ class Library:
         self._ferry_session = session
         self._ferry_worker = worker
         self._ferry_encoding = encoding
-        self._ferry_services = Services(session, abi)
+        self._ferry_services = services
         self._ferry_hooks = LibraryHooks(self, encoding)
         self._ferry_callbacks = Callbacks(self)
-        self._ferry_handle = 0
-        self._ferry_signatures: dict[str, Signature] = {}
-        self._ferry_types: dict[str, CType] = {}
-
-    # ---- opening ----
-
-    def _ferry_open(self) -> None:
-        path = self.binary.path.absolute()
-        windows = self._ferry_worker is not None and self._ferry_worker.runner.windows
-        target = str(path)
-        if windows:
-            target = path.name if wine.is_system(path) else wine.windows_path(path)
-        try:
-            self._ferry_handle, message = self._ferry_services.open(target)
-        except FerryError:
-            self.close()
-            raise
-        if not self._ferry_handle:
-            self.close()
-            raise self._ferry_refused(message, windows)
-        if windows:
-            self._ferry_choose_errno()
-
-    def _ferry_refused(self, message: str, windows: bool) -> LoadError:
-        hint = (
-            "install what is missing, or set LD_LIBRARY_PATH to its folder; for a library of "
-            "another system give sysroot="
-        )
-        if "undefined symbol" in message:
-            hint = (
-                "it was linked without the library that has this symbol: link it again, or "
-                "load one that names all it needs (libferry inspect shows what it names)"
-            )
-        if windows:
-            missing = wine.missing_imports(self.binary)
-            if missing:
-                message += f"; missing: {', '.join(missing)}"
-            hint = "put the DLLs that it needs into its folder; libferry inspect lists them"
-        return LoadError(f"open {self.binary.path.name} ({self.abi})", message, hint=hint)
-
-    def _ferry_choose_errno(self) -> None:
-        """Windows has an errno per C runtime; report that of the one this DLL uses."""
-        needed = [name.lower() for name in (self.binary.path.name, *self.binary.needed)]
-        for name in needed:
-            if name.startswith(("msvcr", "crtdll", "ucrtbase")) and self._ferry_services.errno_of(
-                name
-            ):
-                return
-        if any(name.startswith("api-ms-win-crt") for name in needed):
-            self._ferry_services.errno_of("ucrtbase.dll")
+        self._ferry_handle = handle
+        self.aio = Aio(self)
+        # what is declared later comes before what the header says; views of the header
+        self._ferry_functions: MutableMapping[str, Signature] = ChainMap({}, header.functions)  # type: ignore[arg-type]
+        self._ferry_types: MutableMapping[str, CType] = ChainMap({}, header.types)  # type: ignore[arg-type]
+        self._ferry_variables: MutableMapping[str, CType] = ChainMap({}, header.variables)  # type: ignore[arg-type]
+        self._ferry_header = header
 
     # ---- functions ----
 
-    def _ferry_declare(self, declared: tuple[dict[str, Signature], dict[str, CType]]) -> None:
-        signatures, types = declared
-        self._ferry_signatures.update(signatures)
-        self._ferry_types.update(types)
+    def _ferry_read_declaration(self, declaration: str) -> Header:
+        text = declaration if declaration.rstrip().endswith(";") else declaration + ";"
+        known = Header({}, self._ferry_types, self._ferry_header.constants)
+        return declare(text, self.abi, known)
 
     def function(
-        self, declaration: str, *, gil: Literal["release", "keep"] = "release"
-    ) -> _core.Function:
+        self,
+        declaration: str,
+        *,
+        gil: Literal["release", "keep"] = "release",
+        symbol: str | None = None,
+    ) -> Function:
         """Declare one function and give it.
 
         Args:
             declaration: such as ``"int add(int, int)"``; typedefs of the header are known.
             gil: ``"keep"`` for a function that returns at once: in-process, other Python
                 threads then wait for it, and the call is faster.
+            symbol: the name it is exported by, if that is another: with a version, such
+                as ``memcpy@GLIBC_2.2.5``, mangled, or ``#7`` for a DLL's ordinal 7.
 
         Raises:
             DeclarationError: it is not one function's declaration, or cannot be called.
             SymbolNotFound: the library does not export it.
         """
-        text = declaration if declaration.rstrip().endswith(";") else declaration + ";"
-        declared = declare(text, self.abi, tuple(self._ferry_types.items()))
+        declared = self._ferry_read_declaration(declaration)
         if len(declared.functions) != 1:
             raise DeclarationError(
                 "declare a function",
@@ -147,29 +115,12 @@ class Library:
                 hint="give exactly one, such as 'int add(int, int)'",
             )
         (signature,) = declared.functions.values()
-        function = self._ferry_bind(signature, keep_gil=gil == "keep")
-        self._ferry_signatures[signature.name] = signature
+        if symbol is not None:
+            signature = dataclasses.replace(signature, symbol=symbol)
+        function = functions.bind(self, signature, keep_gil=gil == "keep")
+        self._ferry_functions[signature.name] = signature
         self.__dict__.pop(signature.name, None)
         return function
-
-    def _ferry_bind(
-        self, signature: Signature, *, keep_gil: bool = False
-    ) -> _core.Function | VariadicFunction:
-        spellings: Sequence[str] = (signature.name,)
-        if signature.stdcall and (formats := ABIS[self.abi].stdcall):
-            size = signature.plan.argument_bytes
-            spellings = [form.format(name=signature.name, bytes=size) for form in formats]
-        address = self._ferry_find(spellings)
-        if signature.variadic:
-            return VariadicFunction(self, signature, address)
-        return _core.Function(
-            self._ferry_session,
-            address,
-            signature.name,
-            compile_plan(signature, self._ferry_hooks),
-            keep_gil,
-            False,
-        )
 
     def _ferry_find(self, spellings: Sequence[str]) -> int:
         for spelling in spellings:
@@ -194,18 +145,29 @@ class Library:
         """
         return self._ferry_find((name,))
 
-    def __getattr__(self, name: str) -> _core.Function:
-        if name.startswith("__") or "_ferry_signatures" not in self.__dict__:
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_ferry_header" not in self.__dict__:
             raise AttributeError(name)
-        function = self[name]
-        self.__dict__[name] = function  # the next look-up does not come here
-        return function
+        if name in self._ferry_functions:
+            function = self[name]
+            self.__dict__[name] = function  # the next look-up does not come here
+            return function
+        if name in self._ferry_variables:
+            return self._ferry_variable(name).value
+        if name in self._ferry_header.constants:
+            return self._ferry_header.constants[name]
+        return self[name]
 
-    def __getitem__(self, name: str) -> _core.Function:
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_ferry_header" in self.__dict__ and name in self._ferry_variables:
+            self._ferry_variable(name).value = value
+        else:
+            super().__setattr__(name, value)
+
+    def __getitem__(self, name: str) -> Any:
         """The declared function of that name, even if a method has the same name."""
-        signature = self._ferry_signatures.get(name)
-        if signature is not None:
-            return self._ferry_bind(signature)
+        if name in self._ferry_functions:
+            return functions.bind(self, self._ferry_functions[name])
         if name in dir(self):
             raise SymbolNotFound(
                 f"call {name} of {self.binary.path.name}",
@@ -231,7 +193,34 @@ class Library:
         """What the library exports."""
         return sorted({export.name for export in self.binary.exports})
 
-    # ---- callbacks and values ----
+    # ---- variables, callbacks and values ----
+
+    def variable(self, declaration: str) -> Pointer:
+        """Declare an exported variable and give its address; ``value`` reads and writes it.
+
+        ``lib.variable("int counter")`` also makes ``lib.counter`` read and assign it.
+
+        Raises:
+            DeclarationError: it is not the declaration of one variable.
+            SymbolNotFound: the library does not export it.
+        """
+        text = declaration.strip()
+        if not text.startswith("extern"):
+            text = "extern " + text
+        declared = self._ferry_read_declaration(text)
+        if len(declared.variables) != 1:
+            raise DeclarationError(
+                "declare a variable",
+                f"{declaration!r} declares {len(declared.variables)}",
+                hint="give exactly one, such as 'int counter'",
+            )
+        ((name, ctype),) = declared.variables.items()
+        self._ferry_variables[name] = ctype
+        return self._ferry_variable(name)
+
+    def _ferry_variable(self, name: str) -> Pointer:
+        pointer = PointerType(self._ferry_variables[name], ABIS[self.abi].pointer_size)
+        return self._ferry_make_pointer(pointer, self._ferry_find((name,)))
 
     def callback(
         self, ctype: str, function: Callable[..., object], *, error: object = None
@@ -265,6 +254,19 @@ class Library:
         return TypedValue(self._ferry_type(ctype), value)
 
     # ---- memory ----
+
+    def new(self, ctype: str, /, *args: object, **fields: object) -> Any:
+        """A value of a C type, in memory that both sides see; what is not given is zero.
+
+        ``lib.new("struct point", x=1, y=2)`` has the fields as attributes;
+        ``lib.new("struct point[3]")`` is an array, ``lib.new("int", 5)`` an ``Out``.
+
+        Raises:
+            DeclarationError: the type is not known, or has no size.
+            ArgumentTypeError, ArgumentValueError: a value does not go there.
+            ArenaFull: the shared memory has no room.
+        """
+        return making.new(self, ctype, *args, **fields)
 
     def buffer(self, size: int) -> Buffer:
         """Memory of ``size`` bytes, zeroed, that both sides see without copying.
@@ -324,10 +326,13 @@ class Library:
         return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
 
     def _ferry_type(self, ctype: str) -> CType:
-        return parse_type(ctype, self.abi, tuple(self._ferry_types.items()))
+        return parse_type(
+            ctype, self.abi, Header({}, self._ferry_types, self._ferry_header.constants)
+        )
 
     def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
-        pointer = Pointer(self._ferry_session, ctype.name, address)
+        kind = FunctionPointer if isinstance(ctype.to, FunctionType) else Pointer
+        pointer = kind(self._ferry_session, ctype.name, address)
         pointer.library, pointer.ctype = self, ctype
         return pointer
 
@@ -339,6 +344,9 @@ class Library:
                 hint="give the number of bytes that are there",
             )
         return self._ferry_services.read(address, size)
+
+    def _ferry_write(self, address: int, data: bytes) -> None:
+        self._ferry_services.write(address, data)
 
     def _ferry_string(self, address: int, ctype: str) -> str | bytes:
         wide = ctype == "wchar_t *"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from libferry import _core
-from libferry.abi import CType
 from libferry.binary import read
-from libferry.contract import Signature, declare
+from libferry.contract import Header, declare
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
+    FerryError,
     LoadError,
     NoRunner,
 )
@@ -22,9 +22,11 @@ from libferry.loader import locate
 from libferry.runtime import runner as runners
 from libferry.runtime import wine
 from libferry.runtime.library import LARGEST_SIZE, Library
+from libferry.runtime.opening import open_library
 from libferry.runtime.worker import Worker
 
 Isolation = Literal["auto", "in-process", "worker"]
+Threads = Literal["many", "one"]
 
 SPIN_NS = 50_000  # about what it costs to wake an idle processor
 LONGEST_TIMEOUT = 10**9  # seconds
@@ -41,6 +43,7 @@ def load(
     encoding: str | None = "utf-8",
     arena: int | None = None,
     spin: bool = True,
+    threads: Threads = "many",
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -56,6 +59,8 @@ def load(
             32-bit worker; pages are taken when used).
         spin: whether to wait for a worker by looking before sleeping. False saves CPU
             and costs a few microseconds a call.
+        threads: ``"one"`` for a library that is not thread-safe: calls of several Python
+            threads are then made one after the other.
 
     Raises:
         LibraryNotFound, BadBinary: there is no such library, or it is none.
@@ -69,6 +74,8 @@ def load(
             f"isolation is {isolation!r}",
             hint="'auto', 'in-process' or 'worker'",
         )
+    if threads not in ("many", "one"):
+        raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
     if arena is not None and not (isinstance(arena, int) and 0 < arena < LARGEST_SIZE):
         raise ArgumentValueError(
             "load a library",
@@ -101,7 +108,7 @@ def load(
             hint="isolation='auto' gives it a worker of its own",
         )
     # read the declarations first: what cannot be declared needs no process
-    signatures = _declarations(header, abi.name)
+    declared = _declarations(header, abi.name)
     timeout_ns = _nanoseconds(timeout)
     if isolation == "worker" or not fits:
         worker = Worker(
@@ -109,6 +116,7 @@ def load(
             arena=_pages(arena or ARENA[abi.pointer_size]),
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
+            one_thread=threads == "one",
         )
         session = worker.session
     else:
@@ -118,11 +126,14 @@ def load(
                 "a call inside this process cannot be ended",
                 hint="isolation='worker' gives it a process that can",
             )
-        worker, session = None, _core.Session()
-    library = Library(binary, abi.name, session, worker, encoding)
-    library._ferry_open()
-    library._ferry_declare(signatures)
-    return library
+        worker, session = None, _core.Session(one_thread=threads == "one")
+    try:
+        services, handle = open_library(binary, abi.name, session, worker)
+    except FerryError:
+        if worker:
+            worker.close()
+        raise
+    return Library(binary, abi.name, session, worker, services, handle, declared, encoding)
 
 
 def _pages(size: int) -> int:
@@ -154,11 +165,9 @@ def _nanoseconds(timeout: float | None) -> int:
     return max(1, int(timeout * 1e9))
 
 
-def _declarations(
-    header: str | os.PathLike[str] | None, abi_name: str
-) -> tuple[dict[str, Signature], dict[str, CType]]:
+def _declarations(header: str | os.PathLike[str] | None, abi_name: str) -> Header:
     if header is None:
-        return {}, {}
+        return Header({}, {})
     text = os.fspath(header)
     if isinstance(header, os.PathLike) or not set(";(\n") & set(text):
         try:
@@ -169,5 +178,4 @@ def _declarations(
                 getattr(error, "strerror", None) or str(error),
                 hint="give a header's path, or C declarations as text",
             ) from None
-    declared = declare(text, abi_name)
-    return declared.functions, declared.types
+    return declare(text, abi_name)

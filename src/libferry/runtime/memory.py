@@ -7,13 +7,14 @@ is here knows how to be read.
 from __future__ import annotations
 
 import operator
-import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from libferry import _core
-from libferry.abi import Boolean, CType, Integer, Real
+from libferry.abi import CType
 from libferry.abi import Pointer as PointerType
-from libferry.errors import ArgumentTypeError, ArgumentValueError
+from libferry.runtime.values.codec import decode, encode
+from libferry.runtime.values.leading import deref, elements, store
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
@@ -64,6 +65,31 @@ class Pointer(_core.Pointer):
         """Copy the C string there, decoded as the library's strings are."""
         return self.library._ferry_string(self.address, self.type)
 
+    @property
+    def value(self) -> Any:
+        """What it leads to: a number, a record, another ``Pointer``, or None for NULL.
+
+        A record or an array in this process is the memory itself; in a worker it is a
+        copy, and assigning to ``value`` writes one back.
+
+        Raises:
+            ArgumentTypeError: the size of what it leads to is not known.
+        """
+        return deref(self)
+
+    @value.setter
+    def value(self, value: object) -> None:
+        store(self, value)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """The index-th value from there; ``p[0:n]`` is an array of n."""
+        if isinstance(index, slice):
+            return elements(self, index)
+        return deref(self, index=operator.index(index))
+
+    def __setitem__(self, index: int, value: object) -> None:
+        store(self, value, operator.index(index))
+
     def cast(self, ctype: str) -> Pointer:
         """The same address as another type, such as ``"unsigned char *"``."""
         return self.library.cast(ctype, self.address)
@@ -82,49 +108,20 @@ class Out(Buffer):
     library: Library
     pointee: CType
 
+    kept: Sequence[object] = ()  # what the pointer in it leads to
+
     @property
     def value(self) -> object:
-        """What is stored there now: a number, a ``Pointer``, or None for NULL."""
-        data = bytes(self)
-        match self.pointee:
-            case Integer(signed=signed):
-                return int.from_bytes(data, "little", signed=signed)
-            case Boolean():
-                return data != b"\0"
-            case Real(size=size):
-                return memoryview(data).cast("f" if size == 4 else "d")[0]
-            case PointerType():
-                address = int.from_bytes(data, "little")
-                return self.library._ferry_make_pointer(self.pointee, address) if address else None
-        raise ArgumentTypeError(
-            f"read an out {self.pointee.name}", "its size is not known", hint="use a Buffer"
-        )
+        """What is stored there now: a number, a record, a ``Pointer``, or None for NULL."""
+        return decode(self.library, self.pointee, bytes(self))
 
     @value.setter
-    def value(self, value: int | float | _core.Pointer | None) -> None:
-        try:
-            memoryview(self)[:] = self._encode(value)
-        except (TypeError, OverflowError, struct.error) as error:
-            raise ArgumentValueError(
-                f"set an out {self.pointee.name} to {value!r}",
-                str(error),
-                hint="a number that fits can be set, or a Pointer of that type, or None",
-            ) from None
-
-    def _encode(self, number: Any) -> bytes:
-        match self.pointee:
-            case PointerType(name=name, size=size):
-                if number is None:
-                    return bytes(size)
-                if isinstance(number, _core.Pointer) and number.type == name:
-                    return number.address.to_bytes(size, "little")
-            case Integer(size=size, signed=signed):
-                return operator.index(number).to_bytes(size, "little", signed=signed)
-            case Boolean():
-                return bytes([bool(number)])
-            case Real(size=size):
-                return struct.pack("<f" if size == 4 else "<d", number)
-        raise TypeError("it has another type")
+    def value(self, value: object) -> None:
+        kept: list[object] = []
+        memoryview(self)[:] = encode(
+            self.library, self.pointee, value, kept=kept, tried=f"set an out {self.pointee.name}"
+        )
+        self.kept = kept
 
     def __repr__(self) -> str:
         return f"<libferry.Out {self.pointee.name}>" if not self.freed else "<libferry.Out, freed>"

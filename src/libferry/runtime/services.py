@@ -35,6 +35,7 @@ class _Plain:
     """Hooks for functions of numbers and of buffers: the services'."""
 
     encoding = "utf-8"
+    library = None
 
     def address(self, ctype: Pointer, value: object) -> object:
         """Nothing but what C takes is passed."""

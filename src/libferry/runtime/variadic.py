@@ -61,11 +61,12 @@ class VariadicFunction:
         self._functions: dict[tuple[CType, ...], _core.Function] = {}
 
     def __call__(self, *values: object) -> Any:
+        """Call it: the named arguments, then any others."""
         named = len(self.signature.parameters)
         if len(values) < named:
             raise ArgumentTypeError(
                 f"call {self.signature.name}",
-                f"{len(values)} argument{'s' * (len(values) != 1)} given, at least {named} declared",
+                f"{len(values)} given, at least {named} declared",
                 hint=f"declared: {self.signature}",
             )
         ctypes = tuple(

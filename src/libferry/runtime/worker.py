@@ -44,7 +44,9 @@ def _above_streams(descriptor: int) -> Iterator[int]:
 class Worker:
     """A worker process and the session it serves."""
 
-    def __init__(self, runner: Runner, *, arena: int, spin_ns: int, timeout_ns: int) -> None:
+    def __init__(
+        self, runner: Runner, *, arena: int, spin_ns: int, timeout_ns: int, one_thread: bool
+    ) -> None:
         """Start it and wait until it serves.
 
         Raises:
@@ -54,7 +56,11 @@ class Worker:
         self.runner = runner
         try:
             self.session = _core.Session(
-                arena=arena, spin_ns=spin_ns, timeout_ns=timeout_ns, doorbell=runner.windows
+                arena=arena,
+                spin_ns=spin_ns,
+                timeout_ns=timeout_ns,
+                doorbell=runner.windows,
+                one_thread=one_thread,
             )
         except OSError as error:
             raise NoRunner(
