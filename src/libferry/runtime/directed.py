@@ -52,6 +52,7 @@ def is_directed(signature: Signature) -> bool:
     """Whether the declaration says more than C does."""
     return bool(
         signature.owned
+        or signature.string
         or signature.error
         or any(p.direction or p.string or p.owned for p in signature.parameters)
     )
@@ -321,8 +322,8 @@ class DirectedFunction:
         if isinstance(self.signature.result, Void) or (rule is not None and rule.operator == "!="):
             return
         if isinstance(result, MemoryPointer):
-            string = False
-            result = _returned(self._library, result, string, self.signature.owned)
+            text = self.signature.string
+            result = _returned(self._library, result, text, self.signature.owned)
         yield result
 
     def _written(self, call: _Call, sizes: dict[int, int]) -> Iterator[object]:
