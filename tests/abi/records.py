@@ -195,7 +195,8 @@ def records(draw: st.DrawFn, abi: Abi, depth: int = 3, inside: int | None = None
             else:
                 inner = DeclaredMember("", draw(records(abi, 0, pack)))
             members.insert(at, inner)
-    kind = draw(st.sampled_from(["struct", "struct", "union"]))
+    kinds: list[Literal["struct", "union"]] = ["struct", "struct", "union"]
+    kind = draw(st.sampled_from(kinds))
     named = any(m.name for m in members)
     if kind == "struct" and inside is None and depth == 3 and named and draw(st.booleans()):
         basic = draw(st.sampled_from(sorted(basic_types(abi))))
