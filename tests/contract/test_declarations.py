@@ -35,6 +35,20 @@ def test_windows_types_have_windows_meaning() -> None:
     assert signature.convention == "stdcall"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "struct s { int a; }; struct s __stdcall f(int v);",
+        "struct s { int a; } __stdcall f(int v);",
+        "enum e { A }; enum e __stdcall f(int v);",
+        "struct s { int a; }; struct s *__stdcall f(int v);",
+    ],
+)
+def test_a_convention_may_stand_behind_a_tag(text: str) -> None:
+    (signature,) = declare(text, "i386-windows").functions.values()
+    assert signature.convention == "stdcall"
+
+
 def test_long_is_as_long_as_on_the_target() -> None:
     for abi, size in [("x86_64-sysv", 8), ("x86_64-windows", 4), ("i386-sysv", 4)]:
         assert parse_type("long", abi) == parse_type("signed long int", abi)

@@ -135,7 +135,8 @@ class Parser(Cursor):
         if is_identifier(self.words[self.at]):
             name = self.words[self.at]
             self.at += 1
-        self.attributes(own)
+        behind = Attributes()
+        self.attributes(behind)
         if keyword == "enum" and self.words[self.at] == ":":
             self.at += 1
             self.specifiers()
@@ -145,7 +146,11 @@ class Parser(Cursor):
             self.attributes(own)
         elif not name:
             self.fail(f"{keyword} has neither a name nor members", at)
+        else:  # ``struct s __stdcall f(void)``: no part of the type, but of the declaration
+            _merge(attributes, behind)
         attributes.meanings += own.meanings
+        attributes.convention = own.convention or attributes.convention
+        attributes.refused = own.refused or attributes.refused
         return self.names.tag(keyword, at, name, self.tokens), None if name else at
 
     def _typeof(self) -> Qualified:
