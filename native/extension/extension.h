@@ -15,8 +15,9 @@
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
  *   record.c     structures, unions and arrays (record.h)
- *   record_class.c   the class of their classes
+ *   array.c      an array's elements, and a record's parts
  *   field.c      a number in one of those
+ *   record_class.c   the class of their classes
  *   module.c     the module
  *
  * Nothing here explains an error. What went wrong is handed, as a short code, to
@@ -115,7 +116,7 @@ typedef struct {
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
     struct arena arena;
-    uint32_t running; /* calls in this process that have not returned */
+    uint32_t running; /* calls in this process that have not returned, and views of memory */
     uint32_t recent;
     uint32_t waiting;            /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */
@@ -212,7 +213,7 @@ typedef struct {
     Session *session;
     PyObject *type; /* the pointer type it is passed as, or None: any */
     char *data;     /* NULL once freed */
-    uint64_t offset; /* in the channel; unused in-process */
+    uint64_t offset; /* in the channel; in-process, in what malloc gave */
     Py_ssize_t size;
     Py_ssize_t exports; /* views and calls that use it */
 } Buffer;

@@ -1,187 +1,241 @@
-"""Functions for Hypothesis to invent: a result, up to 20 parameters, and what to pass."""
+"""Functions for Hypothesis to invent: a result, up to 24 parameters, and what to pass."""
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count as numbers_from
+from random import Random
+from typing import TypeVar
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from .targets import FLOATS, INTEGERS, POINTERS, TYPES, Target
+from .inventions import ENUMS, records, scalars
+from .targets import DATA_POINTERS, INTEGERS, Target
+from .types import VOID, FunctionPointer, Names, Record, Scalar, Type
+from .values import Value, invent_value
 
-RESULTS = ("void", *TYPES)
-MOST_PARAMETERS = 20
+MOST_PARAMETERS = 24
+MOST_CALLBACK_PARAMETERS = 12
 BYTES_BEHIND_POINTER = 16  # of a const uint8_t *, and of an int32_t *
 LONGEST_STRING = 40
 A_FEW = 8
+CARRIERS = ("dict", "tuple", "object")
 
-# Numbers, None for NULL, and the bytes behind a pointer.
-Value = int | float | bytes | None
+# What an argument after ... cannot be declared as: C widens it.
+UNPROMOTED = {"_Bool", "char", "signed char", "unsigned char", "short", "unsigned short", "float"}
+UNPROMOTED |= {"int8_t", "uint8_t", "int16_t", "uint16_t"}
+
+
+@dataclass(frozen=True)
+class Callback:
+    """What C passes to a callback, and what the callback returns."""
+
+    arguments: tuple[Value, ...]
+    returns: Value
 
 
 @dataclass(frozen=True)
 class Argument:
     """What to pass for one parameter.
 
-    ``carrier`` is the Python type that holds the bytes behind a pointer. Behind a
-    ``void *`` there are none: it is passed an address, and that is the value.
+    ``carrier`` is the Python type that holds it, where there is a choice. The value of
+    a pointer to data is the bytes behind it, or None for NULL; that of a function
+    pointer that is called, a ``Callback``.
     """
 
-    ctype: str
+    type: Type
     value: Value
     carrier: str = ""
 
 
 @dataclass(frozen=True)
-class Function:
-    """One C function, what to pass to it, and what it returns."""
+class Shape:
+    """What Hypothesis says of a function: all but the result, and values' beginning."""
 
     convention: str
-    result: str
+    parameters: tuple[Type, ...]
+    called: tuple[bool, ...]  # which function pointers among them are
+    variadic_from: int | None
+    values: int
+
+
+@dataclass(frozen=True)
+class Function:
+    """One C function, what to pass to it, and what it returns.
+
+    Arguments from ``variadic_from`` on stand for its "...".
+    """
+
+    convention: str
+    result: Type
     returns: Value
     arguments: tuple[Argument, ...]
+    variadic_from: int | None = None
 
-    def declaration(self, name: str) -> str:
+    @property
+    def fixed(self) -> tuple[Argument, ...]:
+        return self.arguments[: self.variadic_from]
+
+    def types(self) -> tuple[Type, ...]:
+        return (self.result, *(argument.type for argument in self.arguments))
+
+    def declaration(self, name: str, names: Names) -> str:
         """Declare it, for the C compiler and for libferry alike."""
-        parameters = ", ".join(f"{a.ctype} a{n}" for n, a in enumerate(self.arguments))
-        return f"{self.result} {self.convention}{name}({parameters or 'void'})"
+        for ctype in self.types():
+            names.define(ctype)
+        parameters = [names.spell(a.type, f"a{n}") for n, a in enumerate(self.fixed)]
+        if self.variadic_from is not None:
+            parameters.append("...")
+        listed = ", ".join(parameters) or "void"
+        return names.spell(self.result, f"{self.convention}{name}({listed})")
+
+    def text(self) -> str:
+        """Give all that C needs to declare it, and what was passed after the dots."""
+        names = Names("")
+        declaration = self.declaration("f", names)
+        dots = [names.spell(a.type) for a in self.arguments[len(self.fixed) :]]
+        after = f"  /* ...: {', '.join(dots)} */" if dots else ""
+        return "\n".join([*names.definitions, f"{declaration};{after}"])
 
 
-def integers(target: Target, ctype: str) -> st.SearchStrategy[int]:
-    least, greatest = target.bounds(ctype)
-    edges = {least, least + 1, -1, 0, 1, greatest // 2, greatest - 1, greatest}
-    inside = sorted(edge for edge in edges if least <= edge <= greatest)
-    return st.one_of(st.sampled_from(inside), st.integers(least, greatest))
-
-
-def bits_as_float(ctype: str, bits: int) -> float:
-    """Read a float from its bits; a signalling NaN is made quiet, keeping its payload.
-
-    A signalling NaN does not survive being loaded into an x87 register, which is how
-    i386 returns a float; so nobody can promise to carry one.
-    """
-    exponent, quiet = (0x7F800000, 1 << 22) if ctype == "float" else (0x7FF << 52, 1 << 51)
-    if bits & exponent == exponent and bits & (quiet * 2 - 1):
-        bits |= quiet
-    code, integer = ("<f", "<I") if ctype == "float" else ("<d", "<Q")
-    value: float = struct.unpack(code, struct.pack(integer, bits))[0]
-    return value
-
-
-def floats(ctype: str) -> st.SearchStrategy[float]:
-    width = 8 * FLOATS[ctype]
-    mantissa = 23 if ctype == "float" else 52
-    infinity = (1 << width - 1) - (1 << mantissa)
-    one = (infinity >> 1) & infinity
-    magnitudes = [
-        0,
-        1,  # the least denormal
-        (1 << mantissa) - 1,  # the greatest denormal
-        1 << mantissa,  # the least normal
-        one,
-        infinity - 1,  # the greatest finite
-        infinity,
-        infinity | 1 << mantissa - 1,  # the NaN that CPUs make
-        infinity | 1 << mantissa - 1 | 0x12345,  # a NaN with a payload
-    ]
-    sign = 1 << width - 1
-    edges = [*magnitudes, *(sign | magnitude for magnitude in magnitudes)]
-    bits = st.one_of(st.sampled_from(edges), st.integers(0, (1 << width) - 1))
-    return bits.map(lambda bits: bits_as_float(ctype, bits))
-
-
-def addresses(target: Target) -> st.SearchStrategy[int | None]:
-    return integers(target, "size_t").map(lambda address: address or None)
-
-
-def strings() -> st.SearchStrategy[bytes | None]:
-    """Give NULL, or a C string: it ends at its first zero byte, and so has none inside."""
-    character = st.integers(1, 255)
-    return st.none() | st.lists(character, max_size=LONGEST_STRING).map(bytes)
-
-
-def arguments(target: Target, ctype: str) -> st.SearchStrategy[Argument]:
-    if ctype in INTEGERS:
-        return integers(target, ctype).map(lambda number: Argument(ctype, number))
-    if ctype in FLOATS:
-        return floats(ctype).map(lambda number: Argument(ctype, number))
-    if ctype == "void *":
-        return addresses(target).map(lambda address: Argument(ctype, address))
-    if ctype == "const char *":
-        return strings().map(lambda string: Argument(ctype, string, "bytes"))
-    carriers = ["bytearray", "Buffer", "numpy"] + ["bytes"] * (ctype == "const uint8_t *")
-    content = st.binary(min_size=BYTES_BEHIND_POINTER, max_size=BYTES_BEHIND_POINTER)
-    return st.builds(Argument, st.just(ctype), st.none() | content, st.sampled_from(carriers))
-
-
-def results(target: Target, ctype: str) -> st.SearchStrategy[Value]:
-    if ctype == "void":
-        return st.none()
-    if ctype in INTEGERS:
-        return integers(target, ctype)
-    if ctype in FLOATS:
-        return floats(ctype)
-    return strings() if ctype == "const char *" else addresses(target)
+def parameters(target: Target, pool: Sequence[Record], data: bool) -> st.SearchStrategy[Type]:
+    """Give a parameter's type; a pointer to data only if ``data``."""
+    numbers = [Scalar(name) for name in (*INTEGERS, "float", "double")]
+    kinds = [st.sampled_from(pool)] * 5 + [scalars(target)] * 4 + [st.sampled_from(numbers)] * 4
+    if data:
+        kinds += [st.sampled_from([Scalar(name) for name in DATA_POINTERS])] * 2
+    return st.sampled_from(kinds).flatmap(lambda kind: kind)
 
 
 @st.composite
-def functions(draw: st.DrawFn, target: Target, result: str) -> Function:
-    # By kind first: there are many more integer types than others.
-    kinds = [INTEGERS, tuple(FLOATS), POINTERS]
-    ctypes = st.sampled_from(kinds).flatmap(st.sampled_from)
-    count = draw(st.integers(0, MOST_PARAMETERS))
-    return Function(
-        convention=draw(st.sampled_from(target.conventions)),
-        result=result,
-        returns=draw(results(target, result)),
-        arguments=tuple(draw(arguments(target, draw(ctypes))) for _ in range(count)),
-    )
+def callbacks(draw: st.DrawFn, target: Target, ctypes: st.SearchStrategy[Type]) -> Type:
+    """Give a function pointer that is called."""
+    result = draw(st.one_of(st.just(VOID), ctypes, ctypes))
+    taken = draw(st.lists(ctypes, max_size=MOST_CALLBACK_PARAMETERS))
+    convention = draw(st.sampled_from(target.conventions))
+    this = [Scalar("void *")] * ("thiscall" in convention)  # which is always a pointer
+    return FunctionPointer(result, (*this, *taken), convention)
 
 
-def sample(strategy: st.SearchStrategy[Function], count: int, start: int) -> list[Function]:
-    """Have Hypothesis make functions; the same ones for the same start.
+@st.composite
+def shapes(draw: st.DrawFn, target: Target, pool: Sequence[Record], data: bool) -> Shape:
+    ctypes, undirected = (parameters(target, pool, each) for each in (data, False))
+    count = draw(st.one_of(st.integers(0, 8), st.integers(0, MOST_PARAMETERS)))
+    variadic_from, convention = None, draw(st.sampled_from(target.conventions))
+    if count and draw(st.integers(0, 4)) == 0:
+        variadic_from, convention = draw(st.integers(1, min(count, 10))), ""
+    promoted = undirected.filter(lambda ctype: getattr(ctype, "name", "") not in UNPROMOTED)
+    taken: list[Type] = [Scalar("void *")] * ("thiscall" in convention)  # always a pointer
+    called = [False] * len(taken)
+    for n in range(len(taken), count):
+        after_dots = variadic_from is not None and n >= variadic_from
+        called.append(not after_dots and draw(st.integers(0, 15)) == 15)
+        if called[-1]:
+            taken.append(draw(callbacks(target, undirected)))
+        else:
+            taken.append(draw(promoted if after_dots else ctypes))
+    start = draw(st.integers(0, (1 << 64) - 1))
+    return Shape(convention, tuple(taken), tuple(called), variadic_from, start)
+
+
+def invent_data(random: Random, name: str) -> Argument:
+    """Give NULL, 16 bytes, or a string: it ends at its first zero byte, and so has none inside."""
+    value = None
+    if name == "const char *":
+        if random.random() < 0.9:
+            value = bytes(random.randint(1, 255) for _ in range(random.randint(0, LONGEST_STRING)))
+        return Argument(Scalar(name), value, "bytes")
+    carriers = ["bytearray", "Buffer", "numpy"] + ["bytes"] * (name == "const uint8_t *")
+    if random.random() < 0.9:
+        value = random.randbytes(BYTES_BEHIND_POINTER)
+    return Argument(Scalar(name), value, random.choice(carriers))
+
+
+def filled(target: Target, shape: Shape, result: Type) -> Function:
+    """Give a function with values for everything."""
+    random = Random(shape.values)
+    passed = []
+    for ctype, called in zip(shape.parameters, shape.called, strict=True):
+        if isinstance(ctype, Scalar) and ctype.name in DATA_POINTERS:
+            passed.append(invent_data(random, ctype.name))
+            continue
+        value = None
+        if called:
+            assert isinstance(ctype, FunctionPointer)
+            handed = tuple(invent_value(random, target, each) for each in ctype.parameters)
+            value = Callback(handed, invent_value(random, target, ctype.result))
+        else:
+            value = invent_value(random, target, ctype)
+        passed.append(Argument(ctype, value, random.choice(CARRIERS)))
+    if result == Scalar("const char *"):
+        returns = invent_data(random, "const char *").value
+    else:
+        returns = invent_value(random, target, result)
+    return Function(shape.convention, result, returns, tuple(passed), shape.variadic_from)
+
+
+def results(target: Target, pool: Sequence[Record], data: bool) -> Iterator[Type]:
+    """Give every kind of result in turn: one of C's own, a record, and so on."""
+    own = [VOID, *target.scalars, *ENUMS]
+    for name in DATA_POINTERS[1:] if data else DATA_POINTERS:
+        own.remove(Scalar(name))  # an address that is returned need not lead to data
+    for n in numbers_from():
+        yield own[n % len(own)]
+        yield pool[n % len(pool)]
+
+
+T = TypeVar("T")
+
+
+def sample(strategy: st.SearchStrategy[T], start: int) -> list[T]:
+    """Have Hypothesis make a few things; the same ones for the same start.
 
     It only makes them. A compiler is slow to start, so all are compiled in one go; and a
     failing function is short enough to read without being made smaller.
+
+    After its first ten examples, Hypothesis likes to vary what it made before. That is
+    good for finding a bug and poor for covering ABIs: of 200 functions half had a
+    signature seen before. So it is asked for a few at a time. The first is always the
+    simplest, and left out.
     """
-    made: list[Function] = []
+    made: list[T] = []
 
     @seed(start)
     @settings(
-        max_examples=count,
+        max_examples=A_FEW,
         phases=[Phase.generate],
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
-    def keep(function: Function) -> None:
-        made.append(function)
+    def keep(thing: T) -> None:
+        made.append(thing)
 
     keep()
-    return made
+    return made[1:]
+
+
+def different(strategy: st.SearchStrategy[T], count: int, start: int) -> list[T]:
+    """Have Hypothesis make ``count`` things, no two alike."""
+    made: dict[T, None] = {}
+    for attempt in numbers_from():
+        made |= dict.fromkeys(sample(strategy, hash((start, attempt))))
+        if len(made) >= count:
+            return list(made)[:count]
+    raise AssertionError
 
 
 @cache
-def invent(target: Target, count: int, start: int) -> tuple[Function, ...]:
-    """Invent ``count`` different signatures, with each type of result in turn.
+def invent(target: Target, count: int, start: int, data: bool = True) -> tuple[Function, ...]:
+    """Invent ``count`` different functions, with each type of result in turn.
 
-    After its first ten examples, Hypothesis likes to vary what it made before. That is
-    good for finding a bug and poor for covering ABIs: of 200 functions half had a
-    signature seen before, and none returned a float. So it is asked for a few at a time,
-    for each result on its own, until there are enough that differ.
+    They share records among them. ``data`` says whether pointers to data are passed.
     """
-    invented: dict[str, Function] = {}
-    wanted = 0
-    for turn, result in enumerate(RESULTS):
-        wanted += len(range(turn, count, len(RESULTS)))
-        attempt = 0
-        while len(invented) < wanted:
-            made = sample(functions(target, result), A_FEW, hash((start, turn, attempt)))
-            for function in made:
-                if len(invented) < wanted:
-                    invented.setdefault(function.declaration("f"), function)
-            attempt += 1
-    return tuple(invented.values())
+    pool = different(records(target), count, start)
+    invented = different(shapes(target, pool, data), count, start)
+    turn = results(target, pool, data)
+    return tuple(filled(target, shape, result) for shape, result in zip(invented, turn, strict=False))

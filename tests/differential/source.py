@@ -5,10 +5,14 @@ Each function keeps a record of one call, argument after argument:
     an integer        its own bytes, then widened to 8. Compilers rely on a caller to
                       have extended a narrow argument where the ABI says so, and only
                       the widened value shows whether it was
-    a float           its bytes
-    void *            its bytes: an address
-    other pointers    1 if not NULL, and what it points to: a string with its length
+    other scalars     their bytes, without the padding of a long double
+    a record          where it lies modulo its alignment, then every leaf's bytes; what
+                      lies between is nobody's business. Bit-fields follow, each widened
+                      to 8 bytes
+    pointers to data  1 if not NULL, and what it points to: a string with its length
                       before it, or 16 bytes. An int32_t * is then written to
+    a callback        nothing; it is called once all else is written down, and what it
+                      returned is written down like an argument
 
 Before them all stands where a 16-byte aligned local variable lies, modulo 16: not 0
 if the stack was not aligned as the ABI says when the function was entered.
@@ -16,34 +20,62 @@ if the stack was not aligned as the ABI says when the function was entered.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from .signatures import BYTES_BEHIND_POINTER, Argument, Function, Value
-from .targets import FLOATS, INTEGERS, TYPES, Target
+from .signatures import BYTES_BEHIND_POINTER, Argument, Callback, Function
+from .targets import DATA_POINTERS, INTEGERS, Target
+from .types import VECTORS, VOID, FunctionPointer, Names, Record, Scalar, Type
+from .values import Value, encode_scalar, leaf_bytes, leaves
 
-RECORD_SIZE = 4096
+RECORD_SIZE = 1 << 16
 INVERTED_BY_CALLEE = 0x5A  # each byte behind an int32_t * is XORed with this
 
 TAKE_FACTS = "void take_facts(uint8_t *to)"
+TAKE_LAYOUTS = "void take_layouts(uint32_t *to)"
 TAKE_RECORD = "uint32_t take_record(uint8_t *to)"
 
-# No C library: with one, zig needs a minute for Windows the first time. `volatile`
-# keeps the compiler from making calls to memcpy out of the loops.
-PRELUDE = f"""
-#include <stddef.h>
-#include <stdint.h>
+# What a header for these functions begins with.
+TYPEDEFS = "\n".join(
+    [
+        "struct opaque;",
+        *(
+            f"typedef {element} {name} __attribute__((vector_size({count} * sizeof({element}))));"
+            for name, (element, count) in VECTORS.items()
+        ),
+    ]
+)
 
+# No C library: with one, zig needs a minute for Windows the first time. `volatile`
+# keeps the compiler from making calls to memcpy out of the loops; for a long structure
+# it makes them all the same.
+INCLUDES = "#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>"
+PRELUDE = f"""
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
+#define OWN
 int _fltused = 0;
 int __stdcall DllMainCRTStartup(void *a, unsigned b, void *c) {{ return 1; }}
 #else
-#define EXPORT
+#define EXPORT __attribute__((visibility("default")))
+#define OWN __attribute__((visibility("hidden")))
 #endif
+
+OWN void *memcpy(void *to, const void *from, size_t size) {{
+    for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = ((const volatile char *)from)[i];
+    return to;
+}}
+
+OWN void *memset(void *to, int byte, size_t size) {{
+    for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = (char)byte;
+    return to;
+}}
 
 static uint8_t record[{RECORD_SIZE}];
 static uint32_t used;
+
+/* a part of a value that counts */
+struct leaf {{ uint16_t at, size; }};
 
 static __attribute__((noinline)) void put(const void *from, uint32_t size) {{
     const volatile uint8_t *bytes = from;
@@ -51,6 +83,18 @@ static __attribute__((noinline)) void put(const void *from, uint32_t size) {{
 }}
 
 static void put_byte(uint8_t byte) {{ put(&byte, 1); }}
+
+static __attribute__((noinline)) void put_leaves(
+    const void *from, const struct leaf *leaves, uint32_t count) {{
+    for (uint32_t i = 0; i < count; i++) put((const char *)from + leaves[i].at, leaves[i].size);
+}}
+
+static __attribute__((noinline)) void set_leaves(
+    void *to, const char *bytes, const struct leaf *leaves, uint32_t count) {{
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < leaves[i].size; n++)
+            ((volatile char *)to)[leaves[i].at + n] = *bytes++;
+}}
 
 static __attribute__((noinline)) void put_string(const char *string) {{
     put_byte(string != 0);
@@ -78,75 +122,201 @@ EXPORT {TAKE_RECORD} {{
 """
 
 
-def facts() -> str:
+def facts(target: Target) -> str:
     """Let the library say what its compiler knows of each type: size, and signed or not."""
     lines = []
-    for index, ctype in enumerate(TYPES):
-        is_signed = "0" if ctype.endswith("*") else f"({ctype})-1 < ({ctype})0"
-        lines.append(f"    to[{2 * index}] = sizeof({ctype}); to[{2 * index + 1}] = {is_signed};")
+    for index, ctype in enumerate(target.scalars):
+        name = ctype.name
+        is_signed = f"({name})-1 < ({name})0" if name in target.integers else "0"
+        lines.append(f"    to[{2 * index}] = sizeof({name}); to[{2 * index + 1}] = {is_signed};")
     return f"EXPORT {TAKE_FACTS} {{\n" + "\n".join(lines) + "\n}\n"
 
 
-def constant(target: Target, ctype: str, value: Value) -> str:
-    """Write a value as a C expression, exactly."""
-    if value is None:
-        return "0"
-    if isinstance(value, bytes):
-        return '"' + "".join(f"\\{byte:03o}" for byte in value) + '"'
-    if isinstance(value, float):
-        bits = struct.pack("<f" if ctype == "float" else "<d", value)
-        number = int.from_bytes(bits, "little")
-        integer = "uint32_t" if ctype == "float" else "uint64_t"
-        return f"(union {{ {integer} bits; {ctype} value; }}){{ {number:#x} }}.value"
-    bits_of_it = value & ~(-1 << 8 * target.size(ctype))
-    return f"({ctype})({'uintptr_t' if '*' in ctype else 'uint64_t'}){bits_of_it:#x}ull"
-
-
-def recording(ctype: str, name: str) -> str:
-    if ctype in INTEGERS:
-        return f"put(&{name}, sizeof {name}); put(&wide_{name}, 8);"
-    if ctype in FLOATS or ctype == "void *":
-        return f"put(&{name}, sizeof {name});"
-    if ctype == "const char *":
-        return f"put_string({name});"
-    return f"put_bytes({name});" + f" change({name});" * (ctype == "int32_t *")
-
-
-def define(target: Target, function: Function, name: str) -> str:
-    """Write one function in C."""
-    lines = [f"EXPORT {function.declaration(name)} {{"]
-    lines += [
-        f"    const {'long long' if target.is_signed(a.ctype) else 'unsigned long long'} "
-        f"wide_a{n} = a{n};"
-        for n, a in enumerate(function.arguments)
-        if a.ctype in INTEGERS
+def layouts(names: Names) -> str:
+    """Let the library say how long and how aligned each record is."""
+    sizes = [
+        f"    to[{2 * n}] = sizeof({spelled}); to[{2 * n + 1}] = _Alignof({spelled});"
+        for n, spelled in enumerate(names.spell(record) for record in names.records())
     ]
-    lines.append("    _Alignas(16) uint8_t aligned[16]; void *volatile where = aligned;")
-    lines.append("    used = 0; put_byte((uintptr_t)where % 16);")
-    lines += [f"    {recording(a.ctype, f'a{n}')}" for n, a in enumerate(function.arguments)]
-    if function.result != "void":
-        lines.append(f"    return {constant(target, function.result, function.returns)};")
-    return "\n".join([*lines, "}", ""])
+    return "\n".join([f"EXPORT {TAKE_LAYOUTS} {{", *sizes, "}"])
 
 
-def library(target: Target, functions: Sequence[Function]) -> str:
-    """Write a whole batch; its functions are called f0, f1 and so on."""
-    bodies = [define(target, function, f"f{n}") for n, function in enumerate(functions)]
-    return "\n".join([PRELUDE, facts(), *bodies])
+@dataclass
+class Writer:
+    """Writes the functions of one library; their types are defined once for all."""
+
+    target: Target
+    names: Names
+
+    def octal(self, content: bytes) -> str:
+        return '"' + "".join(f"\\{byte:03o}" for byte in content) + '"'
+
+    def table(self, ctype: Type, value: Value, name: str) -> tuple[str, int]:
+        """Define the leaves of a value that are not bit-fields; give C, and their number."""
+        rows = []
+        spelled = self.names.spell(ctype)
+        for leaf in leaves(ctype, value):
+            if leaf.bits is None:
+                at = f"offsetof({spelled}, {leaf.path[1:]})" if leaf.path else "0"
+                for offset, part in encode_scalar(self.target, leaf.type, leaf.value):
+                    rows.append(f"{{ {at} + {offset}, {len(part)} }}")
+        listed = ", ".join(rows) or "{ 0 }"
+        return f"static const struct leaf {name}[] = {{ {listed} }};", len(rows)
+
+    def putting(self, ctype: Type, value: Value, variable: str, unique: str) -> Iterator[str]:
+        """Write down a variable that should have this value."""
+        if isinstance(ctype, Scalar) and ctype.name in self.target.integers:
+            yield f"put(&{variable}, sizeof {variable});"
+            if ctype.name in INTEGERS:
+                wide = "long long" if self.target.is_signed(ctype.name) else "unsigned long long"
+                yield f"{{ {wide} wide = {variable}; put(&wide, 8); }}"
+            return
+        table, count = self.table(ctype, value, f"{unique}_leaves")
+        if isinstance(ctype, Record):
+            yield f"{{ void *volatile at = &{variable}; "
+            yield f"put_byte((uintptr_t)at % _Alignof({self.names.spell(ctype)})); }}"
+        yield f"{{ {table} put_leaves(&{variable}, {unique}_leaves, {count}); }}"
+        for leaf in leaves(ctype, value):
+            if leaf.bits is not None:
+                wide = "long long" if leaf.value < 0 else "unsigned long long"
+                yield f"{{ {wide} wide = {variable}{leaf.path}; put(&wide, 8); }}"
+
+    def maker(self, ctype: Type, value: Value, unique: str) -> str:
+        """Define a function that stores a value, all but its padding."""
+        table, count = self.table(ctype, value, "table")
+        content = b"".join(
+            part
+            for leaf in leaves(ctype, value)
+            if leaf.bits is None
+            for _, part in encode_scalar(self.target, leaf.type, leaf.value)
+        )
+        fields = [
+            # the least long long is no constant of its own in C
+            f"    to->{leaf.path[1:]} = {leaf.value}{'ll' if leaf.value < 0 else 'ull'};"
+            if leaf.value > -(1 << 63)
+            else f"    to->{leaf.path[1:]} = -{(1 << 63) - 1}ll - 1;"
+            for leaf in leaves(ctype, value)
+            if leaf.bits is not None
+        ]
+        to = self.names.spell(ctype, "*to")
+        return "\n".join(
+            [
+                f"EXPORT void make_{unique}({to}) {{",
+                f"    {table}",
+                f"    set_leaves(to, {self.octal(content)}, table, {count});",
+                *fields,
+                "}",
+            ]
+        )
+
+    def calling(self, argument: Argument, number: int, unique: str) -> Iterator[str]:
+        """Call a callback, and write down what it returned."""
+        ctype, value = argument.type, argument.value
+        assert isinstance(ctype, FunctionPointer) and isinstance(value, Callback)
+        yield "{"
+        for n, parameter in enumerate(ctype.parameters):
+            yield f"    {self.names.spell(parameter, f'v{n}')}; make_{unique}_v{n}(&v{n});"
+        passed = ", ".join(f"v{n}" for n in range(len(ctype.parameters)))
+        if ctype.result == VOID:
+            yield f"    a{number}({passed});"
+        else:
+            yield f"    {self.names.spell(ctype.result, 'r')} = a{number}({passed});"
+            for line in self.putting(ctype.result, value.returns, "r", f"{unique}_r"):
+                yield f"    {line}"
+        yield "}"
+
+    def makers(self, function: Function, name: str, arguments: bool) -> Iterator[str]:
+        """Define what makes the values that C itself needs, or all of them."""
+        if function.result not in (VOID, Scalar("const char *")):
+            yield self.maker(function.result, function.returns, f"{name}_result")
+        for n, argument in enumerate(function.arguments):
+            ctype, value = argument.type, argument.value
+            if isinstance(ctype, FunctionPointer) and isinstance(value, Callback):
+                for m, (parameter, passed) in enumerate(
+                    zip(ctype.parameters, value.arguments, strict=True)
+                ):
+                    yield self.maker(parameter, passed, f"{name}_a{n}_v{m}")
+                if arguments and ctype.result != VOID:
+                    yield self.maker(ctype.result, value.returns, f"{name}_a{n}_r")
+            elif arguments:
+                yield self.maker(ctype, value, f"{name}_a{n}")
+
+    def define(self, function: Function, name: str) -> str:
+        """Write one function in C."""
+        lines = [f"EXPORT {function.declaration(name, self.names)} {{"]
+        lines.append("    _Alignas(16) uint8_t aligned[16]; void *volatile where = aligned;")
+        lines.append("    used = 0; put_byte((uintptr_t)where % 16);")
+        dots = function.variadic_from is not None
+        if dots:
+            lines.append(f"    va_list list; va_start(list, a{len(function.fixed) - 1});")
+        calls = []
+        for n, argument in enumerate(function.arguments):
+            ctype, unique = argument.type, f"{name}_a{n}"
+            if n >= len(function.fixed):
+                spelled = self.names.spell(ctype, f"a{n}")
+                lines.append(f"    {spelled} = va_arg(list, {self.names.spell(ctype)});")
+            if isinstance(argument.value, Callback):
+                calls += [f"    {line}" for line in self.calling(argument, n, unique)]
+            elif isinstance(ctype, Scalar) and ctype.name in DATA_POINTERS:
+                word = "put_string" if ctype.name == "const char *" else "put_bytes"
+                change = f" change(a{n});" * (ctype.name == "int32_t *")
+                lines.append(f"    {word}(a{n});{change}")
+            else:
+                lines += [
+                    f"    {line}" for line in self.putting(ctype, argument.value, f"a{n}", unique)
+                ]
+        lines += ["    va_end(list);"] * dots + calls
+        if function.result == Scalar("const char *"):
+            text = "0" if function.returns is None else self.octal(function.returns)
+            lines.append(f"    return {text};")
+        elif function.result != VOID:
+            spelled = self.names.spell(function.result, "result")
+            lines.append(f"    {spelled}; make_{name}_result(&result);")
+            lines.append("    return result;")
+        return "\n".join([*lines, "}", ""])
 
 
-def expected_record(target: Target, argument: Argument) -> bytes:
-    """Say what a function writes down of one argument that arrived well."""
-    ctype, value = argument.ctype, argument.value
-    if isinstance(value, float):
-        return struct.pack("<f" if ctype == "float" else "<d", value)
-    if ctype == "void *":
-        return int(value or 0).to_bytes(target.pointer, "little")
-    if isinstance(value, int):
-        signed = target.is_signed(ctype)
-        own = value.to_bytes(target.size(ctype), "little", signed=signed)
-        return own + value.to_bytes(8, "little", signed=signed)
-    if value is None:
-        return b"\0"
-    length = struct.pack("<I", len(value)) if ctype == "const char *" else b""
-    return b"\1" + length + value
+def header(functions: Sequence[Function]) -> tuple[str, Names]:
+    """Declare a whole batch for libferry; its functions are called f0, f1 and so on."""
+    names = Names("")
+    declared = [f"{function.declaration(f'f{n}', names)};" for n, function in enumerate(functions)]
+    return "\n".join([TYPEDEFS, *names.definitions, *declared, ""]), names
+
+
+def library(target: Target, functions: Sequence[Function], arguments: bool = False) -> str:
+    """Write a whole batch, with a maker for every argument if these are wanted."""
+    _, names = header(functions)
+    writer = Writer(target, names)
+    bodies = []
+    for n, function in enumerate(functions):
+        bodies += writer.makers(function, f"f{n}", arguments)
+        bodies.append(writer.define(function, f"f{n}"))
+    asked = [facts(target), layouts(names)]
+    return "\n".join([INCLUDES, TYPEDEFS, *names.definitions, PRELUDE, *asked, *bodies])
+
+
+def expected_record(target: Target, ctype: Type, value: Value) -> bytes:
+    """Say what a function writes down of a value that arrived well."""
+    if isinstance(ctype, Scalar) and ctype.name in DATA_POINTERS:
+        if value is None:
+            return b"\0"
+        length = len(value).to_bytes(4, "little") if ctype.name == "const char *" else b""
+        return b"\1" + length + bytes(value)
+    if isinstance(ctype, Scalar) and ctype.name in INTEGERS:
+        wide = value.to_bytes(8, "little", signed=target.is_signed(ctype.name))
+        return leaf_bytes(target, ctype, value) + wide
+    return b"\0" * isinstance(ctype, Record) + leaf_bytes(target, ctype, value)
+
+
+def written(function: Function) -> Iterator[tuple[str, int | None, Type, Value]]:
+    """Give what a function writes down, in order: where it is from, its number, type, value."""
+    for n, argument in enumerate(function.arguments):
+        if not isinstance(argument.value, Callback):
+            dots = " after the dots" * (n >= len(function.fixed))
+            yield f"argument {n + 1}{dots} (a{n})", n, argument.type, argument.value
+    for n, argument in enumerate(function.arguments):
+        if isinstance(argument.value, Callback):
+            assert isinstance(argument.type, FunctionPointer)
+            if argument.type.result != VOID:
+                where = f"what callback a{n} returned"
+                yield where, None, argument.type.result, argument.value.returns

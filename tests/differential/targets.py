@@ -1,7 +1,7 @@
-"""The five ABIs, the C types, and what each type is on each ABI.
+"""The ABIs, what their compilers say of C's own types, and where they are run.
 
 The sizes here are claims. Every compiled library exports its compiler's own table of
-them, and ``check`` compares the two before anything else.
+them, and each test compares the two before anything else.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+
+from .types import COMPLEX_PARTS, VECTORS, Scalar
 
 # Each type by its text in C, and how long it is where all agree.
 FIXED_INTEGERS = {
@@ -31,10 +33,36 @@ FIXED_INTEGERS = {
     "int64_t": 8,
     "uint64_t": 8,
 }
+WIDE_INTEGERS = {"__int128": 16, "unsigned __int128": 16}
 INTEGERS = (*FIXED_INTEGERS, "long", "unsigned long", "size_t")
 FLOATS = {"float": 4, "double": 8}
-POINTERS = ("void *", "const char *", "const uint8_t *", "int32_t *")
-TYPES = (*INTEGERS, *FLOATS, *POINTERS)
+DATA_POINTERS = ("const char *", "const uint8_t *", "int32_t *")  # read, or written to
+ADDRESSES = ("void *", "int *", "const double *", "struct opaque *")  # only handed on
+POINTERS = (*ADDRESSES, *DATA_POINTERS)
+
+SIGNED = (
+    *("signed char", "short", "int", "long", "long long", "__int128"),
+    *("int8_t", "int16_t", "int32_t", "int64_t"),
+)
+
+
+@dataclass(frozen=True)
+class LongDouble:
+    """``long double``: bytes of storage, bytes that count, bits of exponent and fraction.
+
+    The fraction is without the leading one, which only the x87 writes down.
+    """
+
+    size: int
+    used: int
+    exponent: int
+    fraction: int
+
+
+BINARY64 = LongDouble(8, 8, 11, 52)
+BINARY128 = LongDouble(16, 16, 15, 112)
+X87_IN_12 = LongDouble(12, 10, 15, 63)
+X87_IN_16 = LongDouble(16, 10, 15, 63)
 
 
 @dataclass(frozen=True)
@@ -45,47 +73,95 @@ class Target:
     triple: str
     long: int
     pointer: int
+    long_double: LongDouble
     char_is_signed: bool = True
+    conventions: tuple[str, ...] = ("",)  # what may stand before a function's name
+    flags: tuple[str, ...] = ()
 
     @property
     def is_windows(self) -> bool:
         return "windows" in self.triple
 
     @property
-    def conventions(self) -> tuple[str, ...]:
-        """What may stand before a function's name: nothing, or a calling convention."""
-        return ("", "__stdcall ") if self.is_windows else ("",)
+    def has_int128(self) -> bool:
+        return self.pointer == 8
 
-    def size(self, ctype: str) -> int:
-        if ctype in POINTERS or ctype == "size_t":
+    @property
+    def library(self) -> str:
+        """What a library's file is called."""
+        if self.is_windows:
+            return "batch.dll"
+        return "libbatch.dylib" if "macos" in self.triple else "libbatch.so"
+
+    @property
+    def integers(self) -> tuple[str, ...]:
+        return (*INTEGERS, *WIDE_INTEGERS) if self.has_int128 else INTEGERS
+
+    @property
+    def scalars(self) -> tuple[Scalar, ...]:
+        """Every type of C's own."""
+        floats = (*FLOATS, "long double", *COMPLEX_PARTS)
+        return tuple(map(Scalar, (*self.integers, *floats, *VECTORS, *POINTERS)))
+
+    def size(self, name: str) -> int:
+        if name.endswith("*") or name == "size_t":
             return self.pointer
-        if ctype in ("long", "unsigned long"):
+        if name in ("long", "unsigned long"):
             return self.long
-        return FIXED_INTEGERS.get(ctype) or FLOATS[ctype]
+        if name == "long double":
+            return self.long_double.size
+        if name in COMPLEX_PARTS:
+            return 2 * self.size(COMPLEX_PARTS[name])
+        if name in VECTORS:
+            element, count = VECTORS[name]
+            return count * self.size(element)
+        return (FIXED_INTEGERS | WIDE_INTEGERS | FLOATS)[name]
 
-    def is_signed(self, ctype: str) -> bool:
-        if ctype == "char":
-            return self.char_is_signed
-        return ctype in FLOATS or ctype in (
-            *("signed char", "short", "int", "long", "long long"),
-            *("int8_t", "int16_t", "int32_t", "int64_t"),
-        )
+    def is_signed(self, name: str) -> bool:
+        return self.char_is_signed if name == "char" else name in SIGNED
 
-    def bounds(self, ctype: str) -> tuple[int, int]:
-        """Give the least and the greatest value of an integer type."""
-        if ctype == "_Bool":
+    def bounds(self, name: str, bits: int | None = None) -> tuple[int, int]:
+        """Give the least and the greatest value of an integer type, or of some of its bits."""
+        if name == "_Bool":
             return 0, 1
-        bits = 8 * self.size(ctype)
+        bits = bits or 8 * self.size(name)
         return (
-            (-(1 << bits - 1), (1 << bits - 1) - 1) if self.is_signed(ctype) else (0, ~(-1 << bits))
+            (-(1 << bits - 1), (1 << bits - 1) - 1) if self.is_signed(name) else (0, ~(-1 << bits))
         )
 
 
-X86_64_SYSV = Target("x86_64-sysv", "x86_64-linux-gnu", long=8, pointer=8)
-I386_SYSV = Target("i386-sysv", "x86-linux-gnu", long=4, pointer=4)
-AARCH64 = Target("aarch64-aapcs64", "aarch64-linux-gnu", long=8, pointer=8, char_is_signed=False)
-X86_64_WINDOWS = Target("x86_64-windows", "x86_64-windows-gnu", long=4, pointer=8)
-I386_WINDOWS = Target("i386-windows", "x86-windows-gnu", long=4, pointer=4)
+BY_ATTRIBUTE = tuple(f"__attribute__(({name})) " for name in ("stdcall", "fastcall", "thiscall"))
+BY_KEYWORD = ("__stdcall ", "__fastcall ", "__thiscall ")
+
+# What mingw calls long double is not what Microsoft's ABI, and so libferry, does.
+MICROSOFT = ("-mlong-double-64", "-mno-stack-arg-probe")
+
+X86_64_SYSV = Target("x86_64-sysv", "x86_64-linux-gnu", 8, 8, X87_IN_16)
+I386_SYSV = Target(
+    "i386-sysv", "x86-linux-gnu", 4, 4, X87_IN_12, conventions=("", "", *BY_ATTRIBUTE)
+)
+AARCH64 = Target("aarch64-aapcs64", "aarch64-linux-gnu", 8, 8, BINARY128, char_is_signed=False)
+X86_64_WINDOWS = Target(
+    "x86_64-windows", "x86_64-windows-gnu", 4, 8, BINARY64,
+    conventions=("", "", "__stdcall "), flags=MICROSOFT,
+)  # fmt: skip
+I386_WINDOWS = Target(
+    "i386-windows", "x86-windows-gnu", 4, 4, BINARY64,
+    conventions=("", "__cdecl ", *BY_KEYWORD, *BY_ATTRIBUTE), flags=MICROSOFT,
+)  # fmt: skip
+AARCH64_APPLE = Target("aarch64-apple", "aarch64-macos", 8, 8, BINARY64)
+AARCH64_WINDOWS = Target(
+    "aarch64-windows", "aarch64-windows-gnu", 4, 8, BINARY64, flags=("-mno-stack-arg-probe",)
+)
+ARM = Target("arm-hardfloat", "arm-linux-gnueabihf", 4, 4, BINARY64, char_is_signed=False)
+RISCV64 = Target("riscv64-lp64d", "riscv64-linux-gnu", 8, 8, BINARY128, char_is_signed=False)
+LOONGARCH64 = Target("loongarch64-lp64d", "loongarch64-linux-gnu", 8, 8, BINARY128)
+
+# Those whose CPU the emulator has.
+EMULATED = (
+    *(AARCH64_APPLE, AARCH64_WINDOWS, X86_64_SYSV, X86_64_WINDOWS, I386_SYSV, I386_WINDOWS),
+    *(AARCH64, ARM, RISCV64),
+)
 
 I386_LIBC = pytest.mark.needs("/lib/ld-linux.so.2", install="apt-get install libc6-i386")
 QEMU = pytest.mark.needs("/usr/bin/qemu-aarch64-static", install="apt-get install qemu-user-static")

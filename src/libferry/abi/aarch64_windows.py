@@ -12,8 +12,10 @@ x18         belongs to the system
 
 Odd: a function with ``...`` takes nothing in v0-v7, its fixed arguments included:
 everything goes to x0-x7 and on to the stack as if those were the stack's first 64
-bytes, so that a structure may lie half in x7 and half in memory. ``long`` has 32 bits,
-``wchar_t`` 16, plain ``char`` is signed, and bit-fields are Microsoft's.
+bytes, so that a structure may lie half in x7 and half in memory. That is where callees
+look, also Clang's; what calls Clang makes with such an argument, or with one that is
+aligned to 16 bytes, its own callees misread. ``long`` has 32 bits, ``wchar_t`` 16, plain
+``char`` is signed, and bit-fields are Microsoft's.
 """
 
 from libferry.abi.facts import BINARY64, LLP64, Abi, Variadic
@@ -37,6 +39,8 @@ ABI = Abi(
     float_result="vector",
     even=True,
     spill="close",
-    variadic=Variadic(vectors=False, alignment=8, fixed_too=True, named_vectors=True),
+    variadic=Variadic(
+        vectors=False, alignment=8, spill="split", fixed_too=True, named_vectors=True
+    ),
     hidden_pointer="register",
 )

@@ -47,6 +47,7 @@ class Variadic:
         slot: what they take on the stack, if more than other arguments.
         even: whether one that is aligned to two words begins in an even register.
         alignment: the strictest alignment of theirs that counts.
+        spill: what becomes of one that is larger than what is left, if anything else.
         fixed_too: whether the same goes for the arguments before the ``...``.
         named_vectors: whether a vector (not a structure of some) is exempt from that.
         result_too: whether it does for the result.
@@ -57,6 +58,7 @@ class Variadic:
     slot: int = 1
     even: bool = False
     alignment: int = 64
+    spill: Spill | None = None
     fixed_too: bool = False
     named_vectors: bool = False
     result_too: bool = False
@@ -153,6 +155,8 @@ class Abi:
             argument, in a register of its own, or first on the stack.
         hidden_pointer_popped: whether the callee takes it from the stack.
         result_vectors: where in the frame vector results begin.
+        counts_vector_results: whether its trampoline looks for one only if the count of
+            vectors is not 0.
 
     Conventions:
         conventions: those that are other than the above.
@@ -201,6 +205,7 @@ class Abi:
     hidden_pointer: Literal["argument", "register", "stack"] = "argument"
     hidden_pointer_popped: bool = False
     result_vectors: int = frame.RESULT_VECTOR
+    counts_vector_results: bool = False
     conventions: Mapping[Convention, Rules] = field(default_factory=dict)
     decorations: Mapping[Convention, tuple[str, ...]] = field(default_factory=dict)
 

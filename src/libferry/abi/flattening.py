@@ -88,9 +88,7 @@ def argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
     """First in registers of both kinds, if it can; then as words."""
     if is_empty(ctype) and size_of(ctype) == 0:
         return (NOTHING,)
-    if size_of(ctype) > 2 * abi.word:
-        return (REFERENCE,)
-    plain = words(abi, ctype)
+    plain = words(abi, ctype) if size_of(ctype) <= 2 * abi.word else REFERENCE
     if abi.variadic.without_vectors(situation):
         return (plain,)
     pieces: list[Piece] = []

@@ -36,6 +36,7 @@ ABI = Abi(
     float_result="x87",
     vector_cells=frame.VECTOR_I386,
     result_vectors=frame.RESULT_VECTOR_I386,
+    counts_vector_results=True,
     frame_end=frame.VECTOR_I386,
     word=4,
     hidden_pointer="stack",

@@ -43,6 +43,7 @@ ABI = Abi(
     },
     vector_cells=frame.VECTOR_I386,
     result_vectors=frame.RESULT_VECTOR_I386,
+    counts_vector_results=True,
     frame_end=frame.VECTOR_I386,
     word=4,
     hidden_pointer="stack",

@@ -244,14 +244,17 @@ class _Call:
 
     def pass_argument(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> None:
         """Find the place of the next argument, or of its address."""
-        if ways[-1].place == "reference":
-            pointer = Pointer(Void(), self.abi.pointer_size)
-            (move,) = self.place(pointer, (classify.words(self.abi, pointer),), variadic)
-            position = len(self.arguments)
-            self.pending.append(_Pending(position, move.offset, move.width, ctype))
-            self.arguments.append(())
-        else:
+        if ways[-1].place != "reference":
             self.arguments.append(self.place(ctype, ways, variadic))
+            return
+        for way in ways[:-1]:
+            if (moves := self.in_registers(ctype, way, False)) is not None:
+                self.arguments.append(moves)
+                return
+        pointer = Pointer(Void(), self.abi.pointer_size)
+        (move,) = self.place(pointer, (classify.words(self.abi, pointer),), variadic)
+        self.pending.append(_Pending(len(self.arguments), move.offset, move.width, ctype))
+        self.arguments.append(())
 
     def place(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> tuple[Move, ...]:
         """Deal out registers, or stack."""
@@ -267,9 +270,10 @@ class _Call:
             for candidate in ways:
                 if (moves := self.in_registers(ctype, candidate, even)) is not None:
                     return moves
-            if abi.spill == "split" and self.stack == 0 and way.pieces[0].bank == "integer":
+            spill = (abi.variadic.spill if variadic else None) or abi.spill
+            if spill == "split" and self.stack == 0 and way.pieces[0].bank == "integer":
                 return self.divided(ctype, way, even)
-            if abi.spill != "skip":
+            if spill != "skip":
                 self.close(way)
         if self.rules.records_use_up and isinstance(ctype, Record | Complex):
             self.use_up(ctype)
@@ -410,6 +414,9 @@ class _Call:
         used += [r.cell + r.width for r in references]
         if result_reference:
             used.append(result_reference.cell + result_reference.width)
+        vectors = sum(self.vectors)
+        if abi.counts_vector_results and any(piece.bank == "vector" for piece in way.pieces):
+            vectors = max(vectors, 1)
         x87 = sum(piece.bank == "x87" for piece in way.pieces)
         return CallPlan(
             abi=abi.name,
@@ -419,7 +426,7 @@ class _Call:
             result_reference=result_reference,
             x87=x87 == 1 and way.pieces[0].size < X87_BYTES,
             x87_results=x87,
-            vector_count=sum(self.vectors),
+            vector_count=vectors,
             argument_bytes=self.stack,
             pop_bytes=popped,
             stack_bytes=image,

@@ -46,9 +46,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The ``width`` bytes at ``cell`` hold the address of the ``size`` bytes at ``at``.
+    """A cell that holds the address of something else in the frame.
 
-    The address is that of the frame where the library sees it.
+    The ``width`` bytes at ``cell`` hold the address of the ``size`` bytes at ``at``, as
+    the library sees it.
     """
 
     cell: int
@@ -69,14 +70,17 @@ class CallPlan:
         result_reference: the hidden pointer, if the result comes back through one.
             ``result`` then lies where that points to.
         x87: whether a ``float`` or ``double`` result lies there as an 80-bit number
-            (of which ``result`` is then the one move, 10 bytes wide).
-        x87_results: how many x87 registers hold results, where the trampoline has to
-            be told (x86-64): 0, 1 or 2.
-        vector_count: vector registers in use, or an upper bound.
-        argument_bytes: what the arguments take on the stack; a stdcall name says it.
+            (of which ``result`` is then the one move, 10 bytes wide). On i386 Windows it
+            may be the only member of a structure.
+        x87_results: how many x87 registers hold results: 0, 1 or 2. x86-64's trampoline
+            has to be told, i386's asks the x87.
+        vector_count: vector registers in use, or an upper bound; on i386 a result in one
+            counts, too.
+        argument_bytes: what the arguments take on the stack, a hidden pointer included
+            and the bytes that belong to the callee as well (x86-64 Windows).
         pop_bytes: what the callee takes from the stack beside its return address.
         stack_bytes: length of the stack image, a multiple of 16.
-        frame_bytes: where in the frame everything ends, references included.
+        frame_bytes: where in the frame everything ends: arguments, result, references.
     """
 
     abi: str

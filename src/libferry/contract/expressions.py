@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from libferry.abi import Abi, Boolean, CType, Integer, Pointer, Real
 from libferry.contract.words import ALIGNOF
-from libferry.errors import DeclarationError
 
 _INTEGER = re.compile(
     r"(?:0[xX](?P<hex>[0-9a-fA-F]+)|0[bB](?P<binary>[01]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9]\d*))"
@@ -42,6 +42,7 @@ _BINARY = {
     **dict.fromkeys(("+", "-"), 9),
     **dict.fromkeys(("*", "/", "%"), 10),
 }
+DEEPEST = 100
 LONGEST_DIGITS = 1000  # of a literal
 
 
@@ -63,6 +64,7 @@ class Words(Protocol):
     words: list[str]
     at: int
     abi: Abi
+    depth: int  # of expressions within expressions
 
     def starts_type(self, at: int) -> bool:
         """Whether a type's name begins at that word."""
@@ -90,6 +92,21 @@ def evaluate(words: Words) -> Constant:
         NotConstant: it has no value, or none that is known here.
         DeclarationError: a type in it cannot be read.
     """
+    return _deeper(words, _conditional)
+
+
+def _deeper(words: Words, read: Callable[[Words], Constant]) -> Constant:
+    """Read something within something: C asks for 63 levels (5.2.4.1)."""
+    if words.depth > DEEPEST:
+        raise NotConstant("it is nested too deeply")
+    words.depth += 1
+    try:
+        return read(words)
+    finally:
+        words.depth -= 1
+
+
+def _conditional(words: Words) -> Constant:
     condition = _binary(words, 1)
     if words.words[words.at] != "?":
         return condition
@@ -179,14 +196,24 @@ def _common(abi: Abi, left: CType, right: CType) -> CType:
         reals = [t for t in (left, right) if isinstance(t, Real)]
         return max(reals, key=lambda t: t.size)
     if isinstance(left, Integer) and isinstance(right, Integer):
-        if left.size == right.size and left.signed != right.signed:
-            return right if left.signed else left
-        return left if left.size >= right.size else right
+        if left.size != right.size:
+            return left if left.size > right.size else right
+        # as wide as each other: the longer name, and unsigned if either is
+        name = max(_rank(left), _rank(right))[1]
+        signed = left.signed and right.signed
+        return Integer(name if signed else f"unsigned {name}", left.size, signed)
     raise NotConstant(f"{left.name} and {right.name} cannot be computed with")
 
 
+def _rank(ctype: Integer) -> tuple[int, str]:
+    """6.3.1.1p1; an enum's is that of int."""
+    name = ctype.name.removeprefix("unsigned ")
+    ranks = ("int", "long", "long long", "__int128")
+    return (ranks.index(name), name) if name in ranks else (0, "int")
+
+
 def _binary(words: Words, precedence: int) -> Constant:
-    left = _unary(words)
+    left = unary(words)
     while (rank := _BINARY.get(words.words[words.at], 0)) >= precedence:
         operator = words.words[words.at]
         words.at += 1
@@ -273,17 +300,26 @@ def _shift(abi: Abi, operator: str, left: Constant, right: Constant) -> Constant
     return convert(abi, Constant(shifted, ctype), ctype)
 
 
+def unary(words: Words) -> Constant:
+    """Read one operand with what stands before it, 6.5.3.
+
+    Raises:
+        NotConstant: it has no value, or none that is known here.
+    """
+    return _deeper(words, _unary)
+
+
 def _unary(words: Words) -> Constant:
     word = words.words[words.at]
     if word in ("+", "-", "~", "!"):
         words.at += 1
-        return _negate(words.abi, word, _unary(words))
+        return _negate(words.abi, word, unary(words))
     if word == "(":
         words.at += 1
         if words.starts_type(words.at):
             ctype = words.read_type()
             _close(words)
-            return convert(words.abi, _unary(words), ctype)
+            return convert(words.abi, unary(words), ctype)
         inner = evaluate(words)
         _close(words)
         return inner
@@ -294,7 +330,7 @@ def _unary(words: Words) -> Constant:
         return _offset(words)
     if word == "__extension__":
         words.at += 1
-        return _unary(words)
+        return unary(words)
     return _primary(words)
 
 
@@ -327,7 +363,7 @@ def _size(words: Words, size: bool) -> Constant:
         ctype = words.read_type()
         _close(words)
     else:
-        operand = _unary(words)
+        operand = unary(words)
         if isinstance(operand.value, str) and size:
             width = len(encoded(words.abi, operand)) // _character_size(operand)
             return _word(words.abi, (width + 1) * _character_size(operand))
@@ -500,18 +536,3 @@ def encoded(abi: Abi, constant: Constant) -> bytes:
     codec = {1: "utf-8", 2: "utf-16-le", 4: "utf-32-le"}[_character_size(constant)]
     errors = "surrogateescape" if codec == "utf-8" else "surrogatepass"
     return constant.value.encode(codec, errors)
-
-
-__all__ = [
-    "Constant",
-    "DeclarationError",
-    "NotConstant",
-    "Words",
-    "convert",
-    "encoded",
-    "evaluate",
-    "int_type",
-    "integer",
-    "number",
-    "unescape",
-]

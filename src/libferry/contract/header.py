@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from libferry.abi import CallPlan, CType
+from libferry.abi import Array, CallPlan, CType, FunctionType, Pointer
 from libferry.abi.types import Convention, spell
+from libferry.errors import DeclarationError
 
 Direction = Literal["", "in", "out", "inout"]
 
@@ -22,7 +23,7 @@ class Parameter:
         direction: who writes what the pointer leads to: ``in`` the caller, ``out`` the
             function, ``inout`` both; empty if the header does not say.
         length: how many elements the pointer leads to (bytes, for ``void *``), as
-            ``contract.length.read`` takes it; None if the header does not say.
+            ``Length.read`` takes it; None if the header does not say.
         string: whether it is text that a zero ends.
         owned: the function that frees what the callee stores through it.
     """
@@ -60,6 +61,7 @@ class Signature:
         convention: how it is called; ``cdecl`` wherever there is only one way.
         symbol: the name it is exported by, if the header says another than ``name``.
         owned: the function that frees its result.
+        string: whether its result is text that a zero ends.
         error: which results are errors; None if the header does not say.
     """
 
@@ -72,6 +74,7 @@ class Signature:
     symbol: str = ""
     owned: str | None = None
     error: ErrorRule | None = None
+    string: bool = False
 
     def __post_init__(self) -> None:
         if not self.symbol:
@@ -84,8 +87,6 @@ class Signature:
 
 def declaration(ctype: CType, name: str) -> str:
     """A type and what has it, as C writes both."""
-    from libferry.abi import Array, FunctionType, Pointer
-
     if isinstance(ctype, Pointer) and isinstance(ctype.to, FunctionType | Array):
         inner = f"(*{name})"
         return declaration(ctype.to, inner)
@@ -121,7 +122,12 @@ class Lazy(Mapping[str, V], Generic[V]):
     def __getitem__(self, name: str) -> V:
         if name in self._made:
             return self._made[name]
-        value = self._make(name)
+        try:
+            value = self._make(name)
+        except RecursionError:
+            raise DeclarationError(
+                f"read {name}", "it is nested too deeply", hint="give plain C declarations"
+            ) from None
         if value is None:
             raise KeyError(name)
         self._made[name] = value
@@ -154,6 +160,8 @@ class Header:
         types: by the names of typedefs, and by ``struct x``, ``union x``, ``enum x``.
         constants: enumerators and macros that stand for a number or a string.
         variables: exported data, by name.
+        records: the structs and unions that the header itself defines, not what it
+            includes, by their names among the types.
         thread_safe: whether the library may be called by several threads at once.
     """
 
@@ -162,3 +170,4 @@ class Header:
     constants: Mapping[str, int | float | str] = field(default_factory=dict)
     variables: Mapping[str, CType] = field(default_factory=dict)
     thread_safe: bool = True
+    records: Collection[str] = ()

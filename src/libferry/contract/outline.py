@@ -87,6 +87,8 @@ class _Finder:
                 at += 1
             elif word == "extern" and words[at + 1][:1] == '"':
                 at += 3 if words[at + 2] == "{" else 2
+            elif word == "FERRY_NOT_THREAD_SAFE":
+                at += 1
             elif word in w.STATIC_ASSERT or word in w.ASM or word in w.IGNORED_WITH_ARGUMENT:
                 at = self._past_argument(at)
             else:

@@ -37,7 +37,7 @@ def without_macros(tokens: Tokens) -> Tokens:
 
 def _expanded(tokens: Tokens, macros: dict[str, Macro]) -> Tokens:
     words, lines = tokens.words, tokens.lines
-    made = Tokens(macros=tokens.macros, marks=tokens.marks)
+    made = Tokens(macros=tokens.macros, marks=tokens.marks, name=tokens.name)
     packs = iter([*tokens.packs, (len(words) + 1, None)])
     pack = next(packs)
     at = 0

@@ -8,7 +8,7 @@ points to; ``complete`` puts the layouts where a value is.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
@@ -35,11 +35,13 @@ from libferry.contract.expressions import Constant, NotConstant, evaluate, int_t
 from libferry.contract.header import Header, Lazy, Parameter, Signature
 from libferry.contract.known_types import known_types, va_list
 from libferry.contract.macros import TooMuch, expand
+from libferry.contract.meaning import Checker
 from libferry.contract.outline import outline
 from libferry.contract.syntax import Declared, Parser, Qualified, is_identifier
-from libferry.contract.tokens import TRIED, Tokens, tokenize, words_of
+from libferry.contract.tokens import TRIED, Tokens, link, tokenize, words_of
 from libferry.errors import DeclarationError, UnsupportedDeclaration
 
+MOST_NESTED = 60  # records within records, or typedefs of typedefs
 _RESERVED = re.compile("_[_A-Z]")  # 7.1.3: names of the compiler and its library
 
 Known = Header | tuple[tuple[str, CType], ...]
@@ -68,10 +70,13 @@ class Reader:
         self._records: dict[str, Record] = {}
         self._laying_out: set[str] = set()
         self._cut: set[str] = set()
+        self._depths: dict[str, int] = {}
+        self._resolving = 0
         self._enums: dict[int, Integer] = {}
         self._constants: dict[str, Constant | None] = {}
         words = tokens.words
         self._places = {n: at for at, n in self.outline.unnamed.items() if words[at] != "enum"}
+        self._has_transparent = any(w.strip("_") == "transparent_union" for w in set(words))
         self._settle_objects()
 
     def _settle_objects(self) -> None:
@@ -106,12 +111,21 @@ class Reader:
         """The type of that name, or None."""
         if name in self._typedefs:
             return self._typedefs[name]
+        if self._resolving > MOST_NESTED:
+            raise DeclarationError(
+                f"read the type {name}",
+                f"it is behind more than {MOST_NESTED} typedefs",
+                hint="give plain C declarations",
+            )
         self._typedefs[name] = None  # should it be asked for while it is made
+        self._resolving += 1
         try:
             found = self._typedef(name)
         except BaseException:
             del self._typedefs[name]
             raise
+        finally:
+            self._resolving -= 1
         self._typedefs[name] = found
         return found
 
@@ -171,15 +185,33 @@ class Reader:
             if place is not None:
                 return Qualified(self._enum(place))
             known = self.known_types.get(f"enum {name}")
-            return Qualified(known or Integer(f"enum {name}", self.abi.sizes["int"], False))
-        if name:
-            return Qualified(Opaque(f"{keyword} {name}"))
-        if not own:
+            return Qualified(known or self._unknown_enum(f"enum {name}"))
+        found = f"{keyword} {name}" if name else self.outline.unnamed.get(at) if own else None
+        if found is None:
             raise DeclarationError(
-                TRIED, f"a {keyword} cannot be defined here", hint="declare it in the header"
+                TRIED,
+                f"{tokens.place(at)}: a {keyword} cannot be defined here",
+                hint="declare it before it is used",
             )
-        found = self.outline.unnamed[at]
-        return Qualified(Opaque(found), transparent=False)
+        return Qualified(Opaque(found), transparent=self._is_transparent(found))
+
+    def _is_transparent(self, name: str) -> bool:
+        """Whether it is a union that is passed as its first member, GNU's way."""
+        at = self.outline.tags.get(name, self._places.get(name))
+        if not self._has_transparent or at is None or self.tokens.words[at] != "union":
+            return False
+        attributes = Attributes()
+        parser = Parser(self, self.tokens, at + 1)
+        parser.attributes(attributes)
+        parser.at += is_identifier(parser.words[parser.at])
+        parser.attributes(attributes)
+        parser.at = self.tokens.closing[parser.at] + 1
+        parser.attributes(attributes)
+        return attributes.transparent
+
+    def _unknown_enum(self, name: str) -> Integer:
+        """An enum whose enumerators are not declared is taken for one of few of them."""
+        return Integer(name, self.abi.sizes["int"], "windows" in self.abi.os)
 
     def object_type(self, name: str) -> CType | None:
         """The type of a variable or function."""
@@ -222,9 +254,8 @@ class Reader:
             words = expand(words_of(body), self.tokens.macros)
         except TooMuch:
             return None
-        tokens = Tokens(words=[*words, "", ""], lines=[1], marks=[(1, "macro", 1)])
-        parser = Parser(self, tokens, 0)
         try:
+            parser = self.words(words)
             value = evaluate(parser)
         except (NotConstant, DeclarationError, ValueError, RecursionError, IndexError, KeyError):
             return None
@@ -320,6 +351,8 @@ class Reader:
         if name in self._laying_out:
             self._cut.add(name)
             return None
+        if len(self._laying_out) > MOST_NESTED:
+            raise self._nested(name)
         self._laying_out.add(name)
         try:
             record = self._lay_out(name, at)
@@ -343,6 +376,10 @@ class Reader:
         members = [self._member(parser, declared) for declared, _ in parser.members()]
         parser.attributes(own)
         self._check(own, f"lay out {name}")
+        depth = 1 + max((self._depth(member.type) for member in members), default=0)
+        if depth > MOST_NESTED:
+            raise self._nested(name)
+        self._depths[name] = depth
         try:
             return make_record(
                 self.abi,
@@ -360,6 +397,18 @@ class Reader:
                 hint="give its members as C allows them",
             ) from None
 
+    def _depth(self, ctype: CType) -> int:
+        while isinstance(ctype, Array):
+            ctype = ctype.of
+        return self._depths.get(ctype.name, 1) if isinstance(ctype, Record) else 0
+
+    def _nested(self, name: str) -> DeclarationError:
+        return DeclarationError(
+            f"lay out {name}",
+            f"records are nested more than {MOST_NESTED} deep",
+            hint="give plain C declarations",
+        )
+
     def _member(self, parser: Parser, declared: Declared) -> Member:
         given = declared.attributes
         self._check(given, f"lay out {declared.name or 'a member'}")
@@ -376,8 +425,9 @@ class Reader:
             )
         aligned, packed = given.aligned or None, given.packed
         if declared.type.aligned is not None:
-            # what a typedef asks for may be less than the type needs
-            packed = True
+            # what a typedef asks for may be less than the type needs; not so where
+            # Microsoft's rules hold
+            packed = packed or self.abi.bit_fields == "sysv"
             aligned = max(declared.type.aligned, aligned or 0)
         return Member(declared.name, ctype, declared.bits, aligned, packed)
 
@@ -431,7 +481,7 @@ class Reader:
             other = self._alias(name)
             return None if other is None else self.signature(other)
         all_declared = [self._declared(at, name) for at in places]
-        declared = next((d for d in reversed(all_declared) if d.parameters), all_declared[-1])
+        declared = max(reversed(all_declared), key=_told)
         function = declared.type.type
         if not isinstance(function, FunctionType):
             raise self._refusal(name, "it is not a function", "declare it as one")
@@ -470,7 +520,7 @@ class Reader:
                 name, str(reason), "pass it by pointer, or leave this function out of the header"
             ) from None
         labels = [d.attributes.label for d in all_declared if d.attributes.label]
-        return Signature(
+        signature = Signature(
             name,
             result,
             tuple(Parameter(n, t) for n, t in zip(names, types, strict=True)),
@@ -479,6 +529,20 @@ class Reader:
             convention,
             self._symbol(labels[0]) if labels else name,
         )
+        checker = Checker(signature, self)
+        if any(p.attributes.meanings for p in given):
+            parameters = tuple(
+                checker.parameter(parameter, p.attributes.meanings)
+                for parameter, p in zip(signature.parameters, given, strict=True)
+            )
+            checker.signature = replace(signature, parameters=parameters)
+        return checker.function(m for d in all_declared for m in d.attributes.meanings)
+
+    def words(self, words: Sequence[str]) -> Parser:
+        """A parser of words that are in no header, such as a macro's."""
+        tokens = Tokens(words=[*words, "", ""], lines=[1], marks=[(1, "constant", 1)])
+        link(tokens)
+        return Parser(self, tokens, 0)
 
     def _alias(self, name: str) -> str | None:
         """The function that a macro only renames: ``#define MessageBox MessageBoxW``."""
@@ -528,7 +592,12 @@ class Reader:
             )
         if name.startswith("enum "):
             at = self.outline.tags.get(name)
-            return self.known_types.get(name) if at is None else self._enum(at)
+            if at is not None:
+                return self._enum(at)
+            known = self.known_types.get(name)
+            if known is None and name in self.outline.mentioned:
+                return self._unknown_enum(name)
+            return known
         if name not in self.outline.typedefs:
             return self._record(name) if name in self._places else self.known_types.get(name)
         found = self.typedef(name)
@@ -567,16 +636,21 @@ class Reader:
         """
         for name in self.outline.defined:
             raise self._refusal(name, "it has a body", "give declarations only")
-        types = {name: self.type(name) for name in self.type_names()}
+        types: dict[str, CType | None] = {}
+        if not isinstance(self.known, Header):  # a whole one may hold ten thousand
+            types.update(self.known_types)
+        types.update((name, self.type(name)) for name in self.type_names())
         functions = {name: self.signature(name) for name in self.outline.functions}
         variables = {name: self.variable(name) for name in self.outline.objects}
         for name in self.outline.enumerators:
             self.constant(name)
         return Header(
             {name: found for name, found in functions.items() if found is not None},
-            {**self.known_types, **{n: t for n, t in types.items() if t is not None}},
+            {name: found for name, found in types.items() if found is not None},
             self._constants_by_name(),
             {name: found for name, found in variables.items() if found is not None},
+            self._thread_safe(),
+            self._own_records(),
         )
 
     def lazily(self) -> Header:
@@ -587,7 +661,28 @@ class Reader:
             Lazy(self.type_names, self.type),
             self._constants_by_name(),
             Lazy(lambda: found.objects, self.variable),
+            self._thread_safe(),
+            self._own_records(),
         )
+
+    def _own_records(self) -> list[str]:
+        """The records that are defined in the header itself, outermost ones only."""
+        words, own = self.tokens.words, self.tokens.name
+        named = {at: name for name, at in self.outline.tags.items()}
+        found: list[str] = []
+        inside = 0
+        for at in sorted(self.outline.unnamed.keys() | named.keys()):
+            name = named.get(at) or self.outline.unnamed[at]
+            if words[at] == "enum" or (at < inside and "(" in name):
+                continue
+            opening = next(i for i in range(at, len(words)) if words[i] == "{")
+            inside = max(inside, self.tokens.closing[opening])
+            if self.tokens.file(at) == own:
+                found.append(name)
+        return found
+
+    def _thread_safe(self) -> bool:
+        return "FERRY_NOT_THREAD_SAFE" not in self.tokens.words
 
     def _has_function(self, name: str) -> bool:
         return name in self.outline.functions or self._alias(name) is not None
@@ -601,6 +696,12 @@ class Reader:
 def _built_in(abi_name: str) -> Reader:
     """What a compiler declares by itself."""
     return Reader(ABIS[abi_name], tokenize(va_list(abi_name), "built-in"), strict=True)
+
+
+def _told(declared: Declared) -> tuple[bool, bool]:
+    """How much one of several declarations of a function says."""
+    given = declared.parameters or []
+    return any(p.attributes.meanings for p in given), bool(given)
 
 
 def by_name(ctype: CType) -> CType:

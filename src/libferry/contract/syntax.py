@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn, Protocol
 
-from libferry.abi import Abi, Array, CType, FunctionType, Opaque, Pointer
+from libferry.abi import Abi, Array, CType, FunctionType, Opaque, Pointer, Record
 from libferry.abi.types import Convention
 from libferry.contract import arithmetic, words
 from libferry.contract.attributes import Attributes, Meaning
@@ -29,6 +29,7 @@ _NUMBERED = frozenset(
     for name in ("aligned", "align", "vector_size", "ext_vector_type", "neon_vector_type")
     for before in ("", "__")
 )
+MOST_STEPS = 60  # pointers, arrays and functions in one type; C asks for 12 (5.2.4.1)
 _HINT = "give plain C declarations, each ended by a semicolon"
 
 
@@ -38,12 +39,14 @@ class Qualified:
 
     ``aligned`` is what a typedef asked for: unlike a member's own it may be less than
     the type needs. ``transparent`` marks a union that is passed as its first member.
+    ``depth`` counts the types within the type.
     """
 
     type: CType
     const: bool = False
     aligned: int | None = None
     transparent: bool = False
+    depth: int = 0
 
 
 @dataclass(slots=True)
@@ -123,6 +126,7 @@ class Parser:
         self.tokens = tokens
         self.words = tokens.words
         self.at = at
+        self.depth = 0
 
     # ---- what expressions ask for ----
 
@@ -482,6 +486,10 @@ class Parser:
         """The type that the steps, from the name outwards, make of ``base``."""
         _settle_conventions(steps, convention)
         made = base
+        deepest = max((p.type.depth for s in steps for p in s.parameters), default=0)
+        depth = max(base.depth, deepest) + len(steps)
+        if depth > MOST_STEPS:
+            self.fail(f"a type is made of more than {MOST_STEPS} others")
         for position in range(len(steps) - 1, -1, -1):
             step = steps[position]
             match step.kind:
@@ -508,7 +516,7 @@ class Parser:
             given = [step.convention for step in steps if step.convention]
             if found := given[0] if given else convention:
                 made = replace(made, type=self._called(made.type, found))
-        return made
+        return replace(made, depth=depth) if steps else made
 
     def _effective(self, convention: Convention | None, variadic: bool) -> Convention:
         """Only i386 has several, and a function with varargs cannot pop them."""
@@ -578,10 +586,15 @@ class Parser:
         """6.7.6.3p7 and p8: arrays and functions are passed by address."""
         match given.type:
             case Array(of=of):
-                return Qualified(Pointer(of, self.abi.pointer_size, given.const))
+                made: CType = Pointer(of, self.abi.pointer_size, given.const)
             case FunctionType():
-                return Qualified(Pointer(given.type, self.abi.pointer_size))
-        return given
+                made = Pointer(given.type, self.abi.pointer_size)
+            case Opaque() if given.transparent:
+                union = self.names.complete(given.type)
+                made = union.fields[0].type if isinstance(union, Record) else given.type
+            case _:
+                return given
+        return Qualified(made, depth=given.depth)
 
     # ---- members ----
 

@@ -9,15 +9,15 @@ costs little beside the calls. An array that lies in the arena is not copied at 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from libferry import _core
 from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
+from libferry.contract import ErrorRule, Signature
 from libferry.errors import ArgumentTypeError, ArgumentValueError, UnsupportedDeclaration
-from libferry.runtime import values
-from libferry.runtime.binding import Signature
+from libferry.runtime import batch, directed, values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,7 +210,7 @@ class _Map:
         """Which loop of map.c does it: the fast ones, if all is of one kind."""
         parameters = [parameter.type for parameter in self.signature.parameters]
         result = self.signature.result
-        if len(self.columns) != len(parameters) or len(parameters) > FAST or self.plan.pop_bytes:
+        if not 0 < len(parameters) <= FAST or self.signature.convention != "cdecl":
             return FRAME
         word = self.abi.pointer_size
         if all(isinstance(t, Integer) and t.size <= word for t in parameters) and isinstance(
@@ -218,21 +218,28 @@ class _Map:
         ):
             return INTEGERS
         for size, form in ((8, DOUBLES), (4, FLOATS)):
-            if parameters and all(
-                isinstance(t, Real) and t.size == size for t in (*parameters, result)
-            ):
+            if all(isinstance(t, Real) and t.size == size for t in (*parameters, result)):
                 return form
         return FRAME
 
     # ---- the description ----
 
-    def inputs(self) -> list[tuple[Column, _Cell]]:
-        """Each part of each column with its place."""
-        return [
-            (column, cell)
-            for n, column in self.columns.items()
-            for cell in _cells(self.signature.parameters[n].type, self.plan.arguments[n])
-        ]
+    def inputs(
+        self, columns: Mapping[int, tuple[int, int]], frame_at: int
+    ) -> list[tuple[int, int, _Cell]]:
+        """Address, stride and cell of each part of each column.
+
+        The fast loops take every argument from a column: one that is the same in all rows
+        is read from the frame again and again.
+        """
+        found = []
+        for n, parameter in enumerate(self.signature.parameters):
+            cells = _cells(parameter.type, self.plan.arguments[n])
+            if n in columns:
+                found += [(*columns[n], cell) for cell in cells]
+            elif self.form != FRAME:
+                found += [(frame_at + cell.offset, 0, cell) for cell in cells]
+        return found
 
     def outputs(self) -> list[_Cell]:
         """Each part of the result."""
@@ -304,10 +311,23 @@ def map_rows(
         _run_here(job, services.map, progress)
     else:
         _run_there(job, services.map, progress)
-    check = getattr(job.signature, "check_rows", None)
-    if check is not None and job.out is not None:
-        check(function, job.out)
+    rule = job.signature.error
+    if rule is not None and job.out is not None:
+        _check_rows(job, rule)
     return job.out
+
+
+def _check_rows(job: _Map, rule: ErrorRule) -> None:
+    """Collect the rows whose results are errors."""
+    library = job.function.session.services_of.library
+    assert job.out is not None
+    flat = job.out.reshape(-1)
+    failed = _numpy().flatnonzero(directed.COMPARE[rule.operator](flat, rule.value))
+    signature = job.signature
+    errors = {
+        int(row): directed.failure(library, signature, flat[row].item(), []) for row in failed
+    }
+    batch.check(signature.name, job.out, errors)
 
 
 def _flat(out: Column) -> tuple[Column, bool]:
@@ -326,11 +346,8 @@ def _run_here(job: _Map, run: _core.Function, progress: Progress | None) -> None
     for start in range(0, job.rows, HERE_ROWS):
         stop = min(start + HERE_ROWS, job.rows)
         kept = {n: job.converted(c[start:stop], n) for n, c in job.columns.items()}
-        inputs = [
-            (kept[n].ctypes.data, kept[n].strides[0], cell)
-            for n in kept
-            for cell in _cells(job.signature.parameters[n].type, job.plan.arguments[n])
-        ]
+        columns = {n: (c.ctypes.data, c.strides[0]) for n, c in kept.items()}
+        inputs = job.inputs(columns, place)
         piece = (0, 0) if out is None else (out[start:].ctypes.data, out.strides[0])
         run(job.describe(stop - start, place, inputs, piece))
         if progress is not None:
@@ -367,14 +384,10 @@ class _Slot:
     def fill(self, start: int, stop: int) -> None:
         """Copy the rows, and describe them."""
         job = self.job
-        inputs = []
         for n, column in job.columns.items():
-            array, address = self.arrays[n]
-            array[: stop - start] = column[start:stop]
-            inputs += [
-                (address, array.itemsize, cell)
-                for cell in _cells(job.signature.parameters[n].type, job.plan.arguments[n])
-            ]
+            self.arrays[n][0][: stop - start] = column[start:stop]
+        columns = {n: (address, array.itemsize) for n, (array, address) in self.arrays.items()}
+        inputs = job.inputs(columns, self.frame.address)
         out = (self.out[1], self.out[0].itemsize) if self.out else (0, 0)
         bytes_ = job.describe(stop - start, self.frame.address, inputs, out)
         memoryview(self.description)[: len(bytes_)] = bytes_

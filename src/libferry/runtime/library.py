@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -20,7 +19,7 @@ from libferry.errors import (
     DeclarationError,
     SymbolNotFound,
 )
-from libferry.runtime import functions
+from libferry.runtime import functions, symbols
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
@@ -74,10 +73,12 @@ class Library:
         self._ferry_callbacks = Callbacks(self)
         self._ferry_handle = handle
         self.aio = Aio(self)
+        services.library = self
         # what is declared later comes before what the header says; views of the header
         self._ferry_functions: MutableMapping[str, Signature] = ChainMap({}, header.functions)  # type: ignore[arg-type]
         self._ferry_types: MutableMapping[str, CType] = ChainMap({}, header.types)  # type: ignore[arg-type]
         self._ferry_variables: MutableMapping[str, CType] = ChainMap({}, header.variables)  # type: ignore[arg-type]
+        self._ferry_addresses: dict[str, int] = {}  # of variables, as they are found
         self._ferry_header = header
 
     # ---- functions ----
@@ -101,7 +102,8 @@ class Library:
             gil: ``"keep"`` for a function that returns at once: in-process, other Python
                 threads then wait for it, and the call is faster.
             symbol: the name it is exported by, if that is another: with a version, such
-                as ``memcpy@GLIBC_2.2.5``, mangled, or ``#7`` for a DLL's ordinal 7.
+                as ``memcpy@GLIBC_2.2.5``; ``#7``, a DLL's ordinal; of C++, mangled as
+                ``_Z3addii`` or as ``math::add(int, int)``.
 
         Raises:
             DeclarationError: it is not one function's declaration, or cannot be called.
@@ -116,34 +118,35 @@ class Library:
             )
         (signature,) = declared.functions.values()
         if symbol is not None:
-            signature = dataclasses.replace(signature, symbol=symbol)
+            exported = symbols.from_signature(self.binary, symbol)
+            signature = dataclasses.replace(signature, symbol=exported)
         function = functions.bind(self, signature, keep_gil=gil == "keep")
         self._ferry_functions[signature.name] = signature
         self.__dict__.pop(signature.name, None)
         return function
 
+    def _ferry_plain(self, name: str) -> Any:
+        """A declared function with every parameter as C has it."""
+        key = f"_ferry_plain_{name}"
+        if key not in self.__dict__:
+            self.__dict__[key] = functions.bind_plain(self, self._ferry_functions[name])
+        return self.__dict__[key]
+
     def _ferry_find(self, spellings: Sequence[str]) -> int:
+        symbols.check(self.binary, spellings[0])
         for spelling in spellings:
             address = self._ferry_services.symbol(self._ferry_handle, spelling)
             if address:
                 return address
-        name = spellings[0]
-        near = difflib.get_close_matches(name, dir(self), 3, 0.6)
-        raise SymbolNotFound(
-            f"find {name} in {self.binary.path.name}",
-            "the library does not export it",
-            hint=f"near matches: {', '.join(near)}"
-            if near
-            else f"libferry inspect {self.binary.path} lists what it exports",
-        )
+        raise symbols.not_exported(self.binary, spellings[0])
 
     def symbol(self, name: str) -> int:
-        """The address of an exported name, in the library's process.
+        """The address of an export, in the library's process; named as for ``function``.
 
         Raises:
             SymbolNotFound: it exports no such name; the hint offers near ones.
         """
-        return self._ferry_find((name,))
+        return self._ferry_find((symbols.from_signature(self.binary, name),))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_ferry_header" not in self.__dict__:
@@ -195,13 +198,18 @@ class Library:
 
     # ---- variables, callbacks and values ----
 
-    def variable(self, declaration: str) -> Pointer:
+    def variable(self, declaration: str, *, symbol: str | None = None) -> Pointer:
         """Declare an exported variable and give its address; ``value`` reads and writes it.
 
         ``lib.variable("int counter")`` also makes ``lib.counter`` read and assign it.
 
+        Args:
+            declaration: such as ``"int counter"``; typedefs of the header are known.
+            symbol: the name it is exported by, if that is another: as for ``function``.
+
         Raises:
             DeclarationError: it is not the declaration of one variable.
+            UnsupportedDeclaration: each thread has its own.
             SymbolNotFound: the library does not export it.
         """
         text = declaration.strip()
@@ -215,12 +223,20 @@ class Library:
                 hint="give exactly one, such as 'int counter'",
             )
         ((name, ctype),) = declared.variables.items()
+        exported = name if symbol is None else symbols.from_signature(self.binary, symbol)
+        self._ferry_addresses[name] = self._ferry_find_variable(exported)
         self._ferry_variables[name] = ctype
         return self._ferry_variable(name)
 
     def _ferry_variable(self, name: str) -> Pointer:
         pointer = PointerType(self._ferry_variables[name], ABIS[self.abi].pointer_size)
-        return self._ferry_make_pointer(pointer, self._ferry_find((name,)))
+        if name not in self._ferry_addresses:
+            self._ferry_addresses[name] = self._ferry_find_variable(name)
+        return self._ferry_make_pointer(pointer, self._ferry_addresses[name])
+
+    def _ferry_find_variable(self, name: str) -> int:
+        symbols.refuse_thread_local(self.binary, name)
+        return self._ferry_find((name,))
 
     def callback(
         self, ctype: str, function: Callable[..., object], *, error: object = None
