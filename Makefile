@@ -12,12 +12,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
 
-.PHONY: tour test check bench soak setup system native sanitized clean
+.PHONY: tour test check bench soak setup system native sanitized msl-loadlib clean
 
 tour: setup
 	$(BIN)/libferry tour
 
-test: setup sanitized
+test: setup sanitized msl-loadlib
 	$(BIN)/python -m pytest tests $(PYTEST_OPTIONS)
 	tests/with-sanitizers $(BIN)/python
 
@@ -56,6 +56,18 @@ native: $(VENV)/installed
 
 sanitized: $(VENV)/installed
 	$(BIN)/python native/build.py --sanitize
+
+# the example libraries in msl-loadlib's wheels for other systems than this one
+msl-loadlib: build/msl-loadlib/windows build/msl-loadlib/linux-arm64
+
+build/msl-loadlib/windows: PLATFORM := win_amd64
+build/msl-loadlib/linux-arm64: PLATFORM := manylinux_2_17_aarch64
+build/msl-loadlib/%: $(VENV)/installed
+	rm -rf $@ $@.part
+	$(BIN)/python -m pip install -q --no-deps --only-binary=:all: --platform $(PLATFORM) \
+		--target $@.part "$$($(BIN)/python -m pip freeze | grep '^msl-loadlib==')"
+	mv $@.part $@
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist src/libferry/_core*.so src/libferry/runtime/workers

@@ -204,5 +204,9 @@ void ferry_map(const struct ferry_map *map)
         return;
     case MAP_FRAME:
         map_frames(map);
+        return;
+    case MAP_BATCH:
+        for (uint32_t row = 0; row < map->rows; row++)
+            ferry_call((void *)(uintptr_t)(map->frame + (uint64_t)row * map->stride));
     }
 }

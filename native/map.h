@@ -22,6 +22,7 @@ enum map_form {
     MAP_INTEGERS, /* all arguments are integers no wider than a register, and the result one, */
     MAP_DOUBLES,  /* or all double, */
     MAP_FLOATS,   /* or all float; at most MAP_FAST of them, all of them columns, cdecl */
+    MAP_BATCH,    /* any function: each row has a frame of its own, `stride` bytes apart */
 };
 
 struct ferry_column {
@@ -40,11 +41,13 @@ struct ferry_map {
     uint32_t form;
     uint32_t arguments; /* how many columns go in, ... */
     uint32_t results;   /* ... and how many, after those, come out */
+    uint32_t stride;    /* MAP_BATCH */
+    uint32_t unused;
     struct ferry_column columns[MAP_COLUMNS];
 };
 
 _Static_assert(sizeof(struct ferry_column) == 24, "");
-_Static_assert(offsetof(struct ferry_map, columns) == 32, "");
+_Static_assert(offsetof(struct ferry_map, columns) == 40, "");
 
 void ferry_map(const struct ferry_map *map);
 

@@ -3,7 +3,9 @@
  *   plan.c       Plan: where the values of one signature lie, and how they convert
  *   function.c   Function: a C function as a Python callable
  *   callback.c   Callback: a Python callable as a C function
+ *   batch.c      many calls in one crossing
  *   pending.c    Pending: a call that is not waited for yet
+ *   listener.c   Listener: callbacks from the library's own threads
  *   pack.c       Python values to cells of the frame
  *   pointer.c    the same for what is passed by pointer
  *   unpack.c     cells of the frame to Python values
@@ -86,6 +88,16 @@ struct lane_record {
     uint32_t used; /* when, in calls: the least recent is given away first */
 };
 
+/* The shared memory, which the last of its users unmaps. */
+struct mapping {
+    _Atomic uint32_t uses;
+    void *address;
+    uint64_t size;
+};
+
+struct mapping *mapping_use(struct mapping *mapping);
+void mapping_leave(struct mapping *mapping);
+
 typedef struct {
     PyObject_HEAD
     PyObject *weakrefs;
@@ -97,6 +109,7 @@ typedef struct {
     uint32_t spin_ns;
     uint64_t timeout_ns; /* 0: none */
     void *channel;       /* NULL: in this process */
+    struct mapping *mapping;
     uint64_t size;
     uint64_t base; /* the worker's address of the channel */
     int memory;    /* descriptor of the channel, or -1 */
@@ -185,6 +198,8 @@ void post_return(Session *session, struct pending *pending, uint32_t depth);
 /* Whether a hot worker answers within a microsecond: then the GIL can be kept, for
  * letting go of it and taking it back would cost as much as the answer. */
 bool answered_at_once(const struct pending *pending);
+/* Whether there is a reply, or one comes while spinning for it is worth it. */
+bool replied_soon(const Session *session, struct pending *pending);
 /* Without the GIL. May be called again after INTERRUPTED and CALLED_BACK. */
 enum outcome await_reply(const Session *session, struct pending *pending);
 void futex_wait_private(_Atomic uint32_t *word, uint32_t value);
@@ -275,7 +290,8 @@ typedef struct {
     PyObject *library;   /* whose addresses records hold, or None */
     uint16_t stack_bytes;
     uint8_t vector_count, x87_results;
-    uint16_t frame_end; /* where in the frame the arguments end */
+    uint16_t frame_end;   /* where in the frame the arguments end */
+    uint16_t frame_bytes; /* where all of it ends, the result included */
     uint16_t pointers;  /* how many arguments are pointers */
     uint16_t address_count;
     struct address *addresses;
@@ -309,6 +325,13 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
 struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans);
 bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
+/* The cells that hold the address of another part of the frame; `frame` will be at
+ * `place` when the library sees it. */
+void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place);
+/* Copy a result from a shared frame, once, so that what is checked is what is used. */
+void take_result(const struct slot *slot, struct ferry_frame *frame, const char *shared);
+/* batch.c */
+PyObject *function_call_rows(PyObject *self, PyObject *rows);
 /* The two halves of a call to a worker, on the lane of `call`. call_finish is false with
  * an exception: the call did not return, or a callback raised it. The results are then
  * in `frame`. */
@@ -332,7 +355,11 @@ uint64_t callback_address(PyObject *callback);
 /* The session is no more, or at its garbage collection. */
 void callback_forget(Session *session);
 int callback_visit(Session *session, visitproc visit, void *arg);
-PyObject *session_listen(Session *session, PyObject *args);
+
+/* ---- listener.c ---- */
+
+extern PyTypeObject *listener_type;
+extern PyType_Spec listener_spec;
 
 /* ---- pending.c ---- */
 

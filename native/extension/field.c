@@ -193,8 +193,9 @@ static bool plain_bits(const Field *field, PyObject *value, uint64_t *bits)
     return false;
 }
 
-static int store_number(const Field *field, PyObject *target, Py_ssize_t more, PyObject *value)
+int field_store(PyObject *self, PyObject *target, Py_ssize_t more, PyObject *value)
 {
+    const Field *field = (Field *)self;
     uint64_t bits;
     char *cell;
 
@@ -220,15 +221,19 @@ static int store_number(const Field *field, PyObject *target, Py_ssize_t more, P
     return 0;
 }
 
+PyObject *field_load(PyObject *self, PyObject *value, Py_ssize_t more)
+{
+    const char *cell = cell_of((Field *)self, value, more);
+
+    return cell ? load((Field *)self, cell) : NULL;
+}
+
 static PyObject *field_get(PyObject *self, PyObject *object, PyObject *type)
 {
-    const char *cell;
-
     (void)type;
     if (!object || object == Py_None)
         return Py_NewRef(self);
-    cell = cell_of((Field *)self, object, 0);
-    return cell ? load((Field *)self, cell) : NULL;
+    return field_load(self, object, 0);
 }
 
 static int field_set(PyObject *self, PyObject *object, PyObject *value)
@@ -237,13 +242,12 @@ static int field_set(PyObject *self, PyObject *object, PyObject *value)
         PyErr_SetString(PyExc_TypeError, "a C field cannot be deleted");
         return -1;
     }
-    return store_number((Field *)self, object, 0, value);
+    return field_store(self, object, 0, value);
 }
 
-static PyObject *field_load(Field *field, PyObject *const *args, Py_ssize_t count)
+static PyObject *method_load(PyObject *field, PyObject *const *args, Py_ssize_t count)
 {
     Py_ssize_t more;
-    const char *cell;
 
     if (count != 2) {
         PyErr_SetString(PyExc_TypeError, "load(array, offset)");
@@ -252,11 +256,10 @@ static PyObject *field_load(Field *field, PyObject *const *args, Py_ssize_t coun
     more = PyLong_AsSsize_t(args[1]);
     if (more == -1 && PyErr_Occurred())
         return NULL;
-    cell = cell_of(field, args[0], more);
-    return cell ? load(field, cell) : NULL;
+    return field_load(field, args[0], more);
 }
 
-static PyObject *field_store(Field *field, PyObject *const *args, Py_ssize_t count)
+static PyObject *method_store(PyObject *field, PyObject *const *args, Py_ssize_t count)
 {
     Py_ssize_t more;
 
@@ -267,15 +270,15 @@ static PyObject *field_store(Field *field, PyObject *const *args, Py_ssize_t cou
     more = PyLong_AsSsize_t(args[1]);
     if (more == -1 && PyErr_Occurred())
         return NULL;
-    if (store_number(field, args[0], more, args[2]) != 0)
+    if (field_store(field, args[0], more, args[2]) != 0)
         return NULL;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
-    {"load", (PyCFunction)(void (*)(void))field_load, METH_FASTCALL,
+    {"load", (PyCFunction)(void (*)(void))method_load, METH_FASTCALL,
      "load(array, offset): the number that many bytes further."},
-    {"store", (PyCFunction)(void (*)(void))field_store, METH_FASTCALL,
+    {"store", (PyCFunction)(void (*)(void))method_store, METH_FASTCALL,
      "store(array, offset, value)"},
     {0},
 };

@@ -37,7 +37,7 @@ bool raise_from(struct call *call)
 
 /* The cells that hold the address of another part of the frame; `frame` will be at
  * `place` when the library sees it. */
-static void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place)
+void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place)
 {
     for (uint16_t i = 0; i < plan->address_count; i++) {
         const struct address *address = &plan->addresses[i];
@@ -134,7 +134,7 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
 }
 
 /* Copy a result from the lane, once, so that what is checked is what is used. */
-static void take_result(const struct slot *slot, struct ferry_frame *frame, const char *lane)
+void take_result(const struct slot *slot, struct ferry_frame *frame, const char *lane)
 {
     if (slot->kind != KIND_BYTES)
         memcpy((char *)frame + slot->offset, lane + slot->offset, 16);
@@ -392,6 +392,8 @@ static PyMethodDef methods[] = {
      "post(*values): begin a call to a worker; wait() of what it gives ends it."},
     {"fill", (PyCFunction)function_fill, METH_VARARGS,
      "fill(frame, place, values): a frame of it; values that are NotImplemented are left."},
+    {"call_rows", function_call_rows, METH_O,
+     "call_rows(rows): (results, errors) of many calls, which cross together."},
     {0},
 };
 

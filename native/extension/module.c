@@ -69,14 +69,15 @@ static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
     return *type && PyModule_AddType(module, *type) == 0;
 }
 
-static bool add_class(PyObject *module)
+static bool add_derived(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
+                        PyTypeObject **type)
 {
-    PyObject *bases = PyTuple_Pack(1, (PyObject *)&PyType_Type);
+    PyObject *bases = PyTuple_Pack(1, (PyObject *)base);
 
     if (bases)
-        aggregate_class = (PyTypeObject *)PyType_FromSpecWithBases(&aggregate_class_spec, bases);
+        *type = (PyTypeObject *)PyType_FromSpecWithBases(spec, bases);
     Py_XDECREF(bases);
-    return aggregate_class && PyModule_AddType(module, aggregate_class) == 0;
+    return *type && PyModule_AddType(module, *type) == 0;
 }
 
 static int execute(PyObject *module)
@@ -89,11 +90,14 @@ static int execute(PyObject *module)
         !add_type(module, &plan_spec, &plan_type) ||
         !add_type(module, &function_spec, &function_type) ||
         !add_type(module, &callback_spec, &callback_type) ||
+        !add_type(module, &listener_spec, &listener_type) ||
         !add_type(module, &pending_spec, &pending_type) ||
         !add_type(module, &buffer_spec, &buffer_type) ||
         !add_type(module, &pointer_spec, &pointer_type) ||
         !add_type(module, &aggregate_spec, &aggregate_type) ||
-        !add_class(module) || !add_type(module, &field_spec, &field_type) ||
+        !add_derived(module, &aggregate_class_spec, &PyType_Type, &aggregate_class) ||
+        !add_derived(module, &array_spec, aggregate_type, &array_type) ||
+        !add_type(module, &field_spec, &field_type) || !add_type(module, &part_spec, &part_type) ||
         PyModule_AddFunctions(module, record_functions) != 0)
         return -1;
     return PyModule_AddIntMacro(module, KIND_VOID) || PyModule_AddIntMacro(module, KIND_SIGNED) ||

@@ -137,6 +137,10 @@ static void find_end(Plan *plan)
     for (uint16_t i = 0; i < plan->address_count; i++)
         plan->frame_end =
             later(plan->frame_end, plan->addresses[i].cell + (unsigned)plan->addresses[i].width);
+    plan->frame_bytes = plan->frame_end;
+    for (uint16_t m = 0; m < plan->result.move_count; m++)
+        plan->frame_bytes = later(plan->frame_bytes, plan->result.moves[m].offset +
+                                                         (unsigned)plan->result.moves[m].width);
 }
 
 static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)

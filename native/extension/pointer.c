@@ -212,7 +212,7 @@ static bool pack_converted(struct packing *packing, const struct slot *slot, Py_
     bool packed;
 
     if (!converted)
-        return refuse(packing, index, value, "not a pointer");
+        return false; /* which element of it is wrong is said already */
     if (converted == Py_NotImplemented)
         packed = refuse(packing, index, value, "not a pointer");
     else
@@ -221,34 +221,34 @@ static bool pack_converted(struct packing *packing, const struct slot *slot, Py_
     return packed;
 }
 
-/* A record or an array: its address, if it is what the pointer leads to, which Python
- * knows and we remember. */
-static bool is_pointee(struct packing *packing, struct slot *slot, Py_ssize_t index,
-                       PyObject *value)
+/* A record or an array as this library's: itself if it is what the pointer leads to,
+ * which Python knows and we remember; or one that Python has converted. A new reference,
+ * NULL with an exception. */
+static PyObject *as_pointee(struct packing *packing, struct slot *slot, Py_ssize_t index,
+                            PyObject *value)
 {
     PyObject *accepted;
 
-    if (Py_TYPE(value) == slot->class)
-        return true;
+    if (slot->class && struct_passes(value, slot->class, packing->plan->library))
+        return Py_NewRef(value);
     accepted = PyObject_CallOneArg(slot->encode, value);
-    if (!accepted)
-        return false;
-    Py_DECREF(accepted);
-    if (accepted != value)
-        return refuse(packing, index, value, "other type");
-    Py_XSETREF(slot->class, (PyTypeObject *)Py_NewRef(Py_TYPE(value)));
-    return true;
+    if (accepted && !struct_check(accepted)) {
+        Py_CLEAR(accepted);
+        refuse(packing, index, value, "other type");
+    }
+    if (accepted == value)
+        Py_XSETREF(slot->class, (PyTypeObject *)Py_NewRef(Py_TYPE(value)));
+    return accepted;
 }
 
-static bool pack_aggregate(struct packing *packing, const struct slot *slot, Py_ssize_t index,
-                           PyObject *value)
+static bool pack_pointee(struct packing *packing, const struct slot *slot, Py_ssize_t index,
+                         PyObject *value)
 {
     struct loan *loan;
     uint64_t address;
     Py_ssize_t size;
 
-    /* the plan is not shared between threads without the GIL */
-    if (!is_pointee(packing, (struct slot *)slot, index, value) || !struct_data(value, &size))
+    if (!struct_data(value, &size))
         return false;
     if (!struct_address(value, packing->session, &address)) {
         if (!packing->loans)
@@ -263,6 +263,17 @@ static bool pack_aggregate(struct packing *packing, const struct slot *slot, Py_
     }
     store(packing->frame, slot, address);
     return true;
+}
+
+static bool pack_aggregate(struct packing *packing, const struct slot *slot, Py_ssize_t index,
+                           PyObject *value)
+{
+    /* the plan is not shared between threads without the GIL */
+    PyObject *pointee = as_pointee(packing, (struct slot *)slot, index, value);
+    bool packed = pointee && pack_pointee(packing, slot, index, pointee);
+
+    Py_XDECREF(pointee); /* its loan keeps it */
+    return packed;
 }
 
 static bool pack_address(struct packing *packing, const struct slot *slot, Py_ssize_t index,
@@ -304,6 +315,8 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     if (PyObject_TypeCheck(value, pointer_type))
         return pack_address(packing, slot, index, value, ((Pointer *)value)->session,
                             ((Pointer *)value)->type, ((Pointer *)value)->address);
+    if (PyObject_TypeCheck(value, callback_type) && !callback_address(value))
+        return refuse(packing, index, value, "released");
     if (PyObject_TypeCheck(value, callback_type))
         return pack_address(packing, slot, index, value, callback_session(value),
                             callback_pointer_type(value), callback_address(value));

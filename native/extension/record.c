@@ -74,44 +74,47 @@ static bool place(Aggregate *made, char *start, Py_ssize_t size, Py_ssize_t offs
     return true;
 }
 
+PyObject *aggregate_part(PyObject *class, PyObject *whole, Py_ssize_t offset, Py_ssize_t length)
+{
+    Aggregate *outer = (Aggregate *)whole, *made = make(class, 0, length, outer->library);
+
+    if (!made)
+        return NULL;
+    made->root = Py_NewRef(outer->root ? outer->root : whole);
+    made->session = (Session *)Py_XNewRef((PyObject *)outer->session);
+    if (!place(made, outer->data, outer->size, offset))
+        Py_CLEAR(made);
+    return (PyObject *)made;
+}
+
 /* view(class, memory, offset, library, length=0): of what has the buffer protocol, or,
  * then a part, of an Aggregate. */
 static PyObject *view(PyObject *module, PyObject *args)
 {
     PyObject *class, *memory, *library;
     Py_ssize_t offset, length = 0;
+    Py_buffer *bytes;
     Aggregate *made;
     bool placed;
 
     (void)module;
     if (!PyArg_ParseTuple(args, "OOnO|n", &class, &memory, &offset, &library, &length))
         return NULL;
-    if (struct_check(memory)) {
-        Aggregate *whole = (Aggregate *)memory;
-
-        made = make(class, 0, length, whole->library);
-        if (!made)
-            return NULL;
-        made->root = Py_NewRef(whole->root ? whole->root : memory);
-        made->session = (Session *)Py_XNewRef((PyObject *)whole->session);
-        placed = place(made, whole->data, whole->size, offset);
+    if (struct_check(memory))
+        return aggregate_part(class, memory, offset, length);
+    made = make(class, 0, length, library);
+    if (!made)
+        return NULL;
+    /* a memoryview holds the export: a Buffer cannot be freed under it */
+    made->owner = PyMemoryView_FromObject(memory);
+    bytes = made->owner ? PyMemoryView_GET_BUFFER(made->owner) : NULL;
+    if (!bytes) {
+        placed = false;
+    } else if (bytes->readonly || !PyBuffer_IsContiguous(bytes, 'C')) {
+        PyErr_SetString(PyExc_BufferError, "the memory is read-only, or not contiguous");
+        placed = false;
     } else {
-        Py_buffer *bytes;
-
-        made = make(class, 0, length, library);
-        if (!made)
-            return NULL;
-        /* a memoryview holds the export: a Buffer cannot be freed under it */
-        made->owner = PyMemoryView_FromObject(memory);
-        bytes = made->owner ? PyMemoryView_GET_BUFFER(made->owner) : NULL;
-        if (!bytes) {
-            placed = false;
-        } else if (bytes->readonly || !PyBuffer_IsContiguous(bytes, 'C')) {
-            PyErr_SetString(PyExc_BufferError, "the memory is read-only, or not contiguous");
-            placed = false;
-        } else {
-            placed = place(made, bytes->buf, bytes->len, offset);
-        }
+        placed = place(made, bytes->buf, bytes->len, offset);
     }
     if (!placed)
         Py_CLEAR(made);

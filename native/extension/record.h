@@ -22,6 +22,8 @@ typedef struct {
     PyObject *codec;  /* values.codec's, of a value or of one element */
     Py_ssize_t size;  /* of the record, or of one element */
     bool array;
+    PyObject *element; /* of an array: a Field, the class of an element, or None */
+    Py_ssize_t inner;  /* the length of an element that is an array */
     bool pointers;   /* holds addresses, which mean nothing to another library */
     /* Of the items that a buffer of an array shows: */
     PyObject *shape;  /* a tuple, that of one element; None: bytes, whatever they mean */
@@ -43,8 +45,8 @@ typedef struct {
     _Alignas(16) char own[];
 } Aggregate;
 
-extern PyTypeObject *aggregate_type, *aggregate_class, *field_type;
-extern PyType_Spec aggregate_spec, aggregate_class_spec, field_spec;
+extern PyTypeObject *aggregate_type, *aggregate_class, *array_type, *field_type, *part_type;
+extern PyType_Spec aggregate_spec, aggregate_class_spec, array_spec, field_spec, part_spec;
 extern PyMethodDef record_functions[];
 
 static inline bool struct_check(PyObject *value)
@@ -72,5 +74,14 @@ static inline bool struct_passes(PyObject *value, PyTypeObject *class, PyObject 
 /* The address by which the session's library sees those bytes. False (no exception)
  * if it does not: they are this process's, and the library is in another. */
 bool struct_address(PyObject *value, const Session *session, uint64_t *address);
+
+/* ---- among these files ---- */
+
+/* A view of a part of `whole`, at `offset` in it. NULL with an exception. */
+PyObject *aggregate_part(PyObject *class, PyObject *whole, Py_ssize_t offset, Py_ssize_t length);
+/* The number that a Field reads or writes, `more` bytes further. NULL or -1 with an
+ * exception. */
+PyObject *field_load(PyObject *field, PyObject *value, Py_ssize_t more);
+int field_store(PyObject *field, PyObject *value, Py_ssize_t more, PyObject *number);
 
 #endif

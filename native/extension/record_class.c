@@ -10,10 +10,10 @@ PyTypeObject *aggregate_class;
 
 static PyObject *class_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"ctype",    "abi",   "codec",  "size",     "array",
-                            "pointers", "shape", "format", "itemsize", NULL};
-    PyObject *ctype, *abi, *codec, *shape, *format, *empty;
-    Py_ssize_t size, itemsize;
+    static char *names[] = {"ctype", "abi",    "codec",  "size",     "array",   "pointers",
+                            "shape", "format", "itemsize", "element", "inner", NULL};
+    PyObject *ctype, *abi, *codec, *shape, *format, *element, *empty;
+    Py_ssize_t size, itemsize, inner;
     int array, pointers, parsed;
     AggregateType *class;
 
@@ -24,14 +24,16 @@ static PyObject *class_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
     empty = PyTuple_New(0);
     if (!empty)
         return NULL;
-    parsed = PyArg_ParseTupleAndKeywords(empty, kwargs, "$OOOnppOSn", names, &ctype, &abi,
-                                         &codec, &size, &array, &pointers, &shape, &format,
-                                         &itemsize);
+    parsed = PyArg_ParseTupleAndKeywords(empty, kwargs, "$OOOnppOSnOn", names, &ctype, &abi,
+                                         &codec, &size, &array, &pointers, &shape,
+                                         &format, &itemsize, &element, &inner);
     Py_DECREF(empty);
     if (!parsed)
         return NULL;
-    if (size < 0 || itemsize < 1 || (shape != Py_None && !PyTuple_Check(shape))) {
-        PyErr_SetString(PyExc_ValueError, "that is no size");
+    if (size < 0 || itemsize < 1 || inner < 0 || (shape != Py_None && !PyTuple_Check(shape)) ||
+        (element != Py_None && !PyObject_TypeCheck(element, field_type) &&
+         !PyObject_TypeCheck(element, aggregate_class))) {
+        PyErr_SetString(PyExc_ValueError, "that is no layout");
         return NULL;
     }
     class = (AggregateType *)PyType_Type.tp_new(meta, args, NULL);
@@ -40,6 +42,8 @@ static PyObject *class_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
     class->ctype = Py_NewRef(ctype);
     class->abi = Py_NewRef(abi);
     class->codec = Py_NewRef(codec);
+    class->element = Py_NewRef(element);
+    class->inner = inner;
     class->shape = Py_NewRef(shape);
     class->format = Py_NewRef(format);
     class->size = size;
@@ -59,6 +63,7 @@ static int class_traverse(AggregateType *class, visitproc visit, void *arg)
     Py_VISIT(class->ctype);
     Py_VISIT(class->abi);
     Py_VISIT(class->codec);
+    Py_VISIT(class->element);
     return PyType_Type.tp_traverse((PyObject *)class, visit, arg);
 }
 
@@ -76,6 +81,7 @@ static void class_dealloc(AggregateType *class)
     Py_CLEAR(class->ctype);
     Py_CLEAR(class->abi);
     Py_CLEAR(class->codec);
+    Py_CLEAR(class->element);
     Py_CLEAR(class->shape);
     Py_CLEAR(class->format);
     PyObject_GC_Track(class); /* as the next one expects it */

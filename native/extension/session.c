@@ -185,6 +185,20 @@ void session_raise(Session *session, PyObject *function)
 
 /* ---- making and unmaking ---- */
 
+struct mapping *mapping_use(struct mapping *mapping)
+{
+    atomic_fetch_add(&mapping->uses, 1);
+    return mapping;
+}
+
+void mapping_leave(struct mapping *mapping)
+{
+    if (atomic_fetch_sub(&mapping->uses, 1) == 1) {
+        munmap(mapping->address, mapping->size);
+        free(mapping);
+    }
+}
+
 static bool map_channel(Session *session, uint64_t arena)
 {
     struct ferry_header *header;
@@ -198,11 +212,18 @@ static bool map_channel(Session *session, uint64_t arena)
     if (ftruncate(memory, (off_t)session->size) != 0 ||
         fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
         return false;
-    session->channel = mmap(NULL, session->size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    if (session->channel == MAP_FAILED) {
-        session->channel = NULL;
+    session->mapping = malloc(sizeof *session->mapping);
+    if (!session->mapping)
+        return false;
+    *session->mapping = (struct mapping){.uses = 1, .size = session->size};
+    session->mapping->address =
+        mmap(NULL, session->size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (session->mapping->address == MAP_FAILED) {
+        free(session->mapping);
+        session->mapping = NULL;
         return false;
     }
+    session->channel = session->mapping->address;
     header = session->channel;
     header->magic = CHANNEL_MAGIC;
     header->version = CHANNEL_VERSION;
@@ -273,8 +294,8 @@ static void session_dealloc(Session *session)
         watch_end(session->watch); /* the worker quits; whoever has a weakref reaps it */
     if (session->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)session);
-    if (session->channel)
-        munmap(session->channel, session->size);
+    if (session->mapping)
+        mapping_leave(session->mapping);
     if (session->memory >= 0)
         close(session->memory);
     arena_clear(&session->arena);
@@ -447,9 +468,6 @@ static PyMethodDef methods[] = {
     {"close", (PyCFunction)session_close, METH_VARARGS,
      "close(handle=0): refuse every call from now on; in this process, let go of the\n"
      "library too."},
-    {"listen", (PyCFunction)session_listen, METH_VARARGS,
-     "listen(guest, taken): serve the callbacks of one of the library's own threads for a\n"
-     "while. taken() is called when there is the first. False: the worker is gone."},
     {"wait_any", (PyCFunction)session_wait_any, METH_VARARGS,
      "wait_any(pendings, rung): sleep until one of them is ready, or bell is not rung."},
     {"ring", (PyCFunction)session_ring, METH_NOARGS, "Wake who sleeps in wait_any."},

@@ -130,6 +130,14 @@ static void spin(const Session *session, const struct pending *pending)
     }
 }
 
+bool replied_soon(const Session *session, struct pending *pending)
+{
+    if (pending->spin)
+        spin(session, pending);
+    return (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) &
+            ~CHANNEL_PARKED) != pending->before;
+}
+
 /* Sleep until the reply word changes. The caller says what to do if it has not. */
 static bool park(const struct pending *pending, uint64_t limit)
 {

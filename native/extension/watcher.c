@@ -75,7 +75,7 @@ static void declare_dead(struct watch *watch)
     epoll_ctl(events, EPOLL_CTL_DEL, watch->socket, NULL);
     if (watch->process >= 0)
         epoll_ctl(events, EPOLL_CTL_DEL, watch->process, NULL);
-    for (uint32_t lane = 0; lane < CHANNEL_LANES; lane++) {
+    for (uint32_t lane = 0; lane < CHANNEL_LANES + CHANNEL_GUESTS; lane++) {
         /* A value no reply has, so that whoever is about to park does not. */
         atomic_store(&channel_lane(watch->channel, lane)->reply, UINT32_MAX);
         wake_host(watch, lane);
@@ -88,7 +88,7 @@ static void answer_doorbell(struct watch *watch)
     ssize_t got = recv(watch->socket, lanes, sizeof lanes, MSG_DONTWAIT);
 
     for (ssize_t i = 0; i < got; i++)
-        if (lanes[i] < CHANNEL_LANES)
+        if (lanes[i] < CHANNEL_LANES + CHANNEL_GUESTS)
             wake_host(watch, lanes[i]);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
         declare_dead(watch);

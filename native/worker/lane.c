@@ -15,8 +15,8 @@ void lane_begin(struct lane *lane, uint32_t index)
     *lane = (struct lane){.frames = channel_lane(channel, index), .index = index};
 }
 
-/* Look at `word` until it is no longer `seen` or the spin time is over. Most answers
- * come before the first look at the clock, which costs as much as some fifty looks. */
+/* Look at `word` until it is no longer `seen` or the spin time is over. Most requests
+ * come before the clock is read at all. */
 static uint32_t spin(_Atomic uint32_t *word, uint32_t seen)
 {
     uint64_t start = 0;

@@ -1,13 +1,15 @@
 /* The worker: the small program, built for the library's own ABI, that hosts it.
  *
  * It maps the channel, runs one thread per lane in use, calls what it is told to
- * call, and passes on what the library calls back. It has no protocol beyond that: opening a library, finding a
- * symbol and copying memory are ordinary C functions (services.c) whose
- * addresses it publishes, and the host calls them by frame like everything else.
+ * call, and passes on what the library calls back. It has no protocol beyond that:
+ * opening a library, finding a symbol and copying memory are ordinary C functions
+ * (services.c) whose addresses it publishes, and the host calls them by frame like
+ * everything else.
  *
- * posix.c (with linux.c or macos.c) and windows.c implement the platform_ functions below; main.c, lane.c,
- * callback.c and services.c are common and use no C library function. (The Windows worker
- * is linked without one: a DLL brings its own, and which one is the DLL's affair.)
+ * posix.c (with linux.c or macos.c) and windows.c implement the platform_ functions
+ * below; main.c, lane.c, callback.c and services.c are common and use no C library
+ * function. (The Windows worker is linked without one: a DLL brings its own, and which
+ * one is the DLL's affair.)
  */
 #ifndef FERRY_WORKER_H
 #define FERRY_WORKER_H

@@ -18,11 +18,14 @@ from libferry.errors import (
     LibraryCrashed,
     LibraryNotFound,
     LoadError,
+    NestedTooDeep,
     NoRunner,
+    RowErrors,
     SymbolNotFound,
+    TooManyCallbacks,
     UnsupportedDeclaration,
 )
-from libferry.runtime import Buffer, Library, Out, Pointer, load
+from libferry.runtime import Array, Buffer, Callback, Library, Out, Pointer, Struct, load
 
 __version__ = "0.1.0"
 
@@ -30,8 +33,10 @@ __all__ = [
     "ArenaFull",
     "ArgumentTypeError",
     "ArgumentValueError",
+    "Array",
     "BadBinary",
     "Buffer",
+    "Callback",
     "ChannelError",
     "DeadlineExceeded",
     "DeclarationError",
@@ -41,10 +46,14 @@ __all__ = [
     "LibraryCrashed",
     "LibraryNotFound",
     "LoadError",
+    "NestedTooDeep",
     "NoRunner",
     "Out",
     "Pointer",
+    "RowErrors",
+    "Struct",
     "SymbolNotFound",
+    "TooManyCallbacks",
     "UnsupportedDeclaration",
     "inspect",
     "load",

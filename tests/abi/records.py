@@ -26,10 +26,15 @@ from libferry.abi import (
     make_record,
 )
 
-CHARACTER = Integer("signed char", 1, True)
+# Vectors by their typedef here, what they are of, and their bytes.
+VECTORS: tuple[tuple[str, Integer | Real, int], ...] = (
+    *((f"char{n}", Integer("signed char", 1, True), n) for n in (2, 4, 8, 16)),
+    *((f"float{n}", Real("float", 4, "binary32"), n) for n in (4, 8, 16)),
+    *((f"double{n}", Real("double", 8, "binary64"), n) for n in (8, 16)),
+    *((f"long{n}", Integer("long long", 8, True), n) for n in (8, 16)),
+)
 PRELUDE = "\n".join(
-    f"typedef signed char vector{size} __attribute__((vector_size({size})));"
-    for size in (2, 4, 8, 16)
+    f"typedef {of.name} {name} __attribute__((vector_size({size})));" for name, of, size in VECTORS
 )
 
 
@@ -38,7 +43,7 @@ def basic_types(abi: Abi) -> dict[str, CType]:
     sizes = {"char": 1, **{n: abi.sizes[n] for n in ("short", "int", "long", "long long")}}
     types: dict[str, CType] = {"_Bool": Boolean()}
     for name, size in sizes.items():
-        types[name] = Integer(name, size, True)
+        types[name] = Integer(name, size, abi.char_signed if name == "char" else True)
         types[f"unsigned {name}"] = Integer(f"unsigned {name}", size, False)
     if abi.int128:
         types["__int128"] = Integer("__int128", 16, True)
@@ -47,8 +52,7 @@ def basic_types(abi: Abi) -> dict[str, CType]:
         types[real.name] = real
         types[f"_Complex {real.name}"] = Complex(f"_Complex {real.name}", real)
     types["void *"] = Pointer(Void(), abi.pointer_size)
-    for size in (2, 4, 8, 16):
-        types[f"vector{size}"] = Vector(f"vector{size}", CHARACTER, size)
+    types |= {name: Vector(name, of, size) for name, of, size in VECTORS}
     return types
 
 

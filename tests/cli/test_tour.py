@@ -83,10 +83,9 @@ def test_a_library_is_for_its_abi_and_alone_in_its_folder(abi: str, tmp_path: Pa
     made = compile_library(SOURCE, abi, tmp_path / "new", "fraction")
     assert list((tmp_path / "new").iterdir()) == [made]
     binary = libferry.inspect(made)
-    assert (binary.cpu, [export.name for export in binary.exports]) == (
-        ABIS[abi].cpu,
-        ["fraction"],
-    )
+    # zig's linker exports two names of its own from a Mach-O library
+    exports = {export.name for export in binary.exports} - {"_mh_dylib_header", "__dso_handle"}
+    assert (binary.cpu, exports) == (ABIS[abi].cpu, {"fraction"})
     assert binary.os in ABIS[abi].os
 
 

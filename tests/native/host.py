@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-WORKERS = Path(__file__).parents[2] / "src/libferry/runtime/workers"
+from libferry.runtime.runner import WORKERS
 
 # native/channel.h
 MAGIC, VERSION = 0x59525246, 2
@@ -68,7 +68,10 @@ class Host:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.process.kill()
         self.process.wait()
@@ -147,10 +150,10 @@ class Host:
         at = self.arena
         self.memory[at : at + len(data)] = data
         self.arena += (len(data) + 63) // 64 * 64
-        return self.base + at
+        return int(self.base) + at
 
     def library(self, path: Path) -> dict[str, int]:
-        """Open a library: a function that finds a symbol."""
+        """Open a library; its symbols' addresses."""
         handle = self.call(self.services[OPEN], self.put(bytes(path) + b"\0"), 0, 0)
         assert handle, "the library was not opened"
         return _Symbols(self, handle)
@@ -163,8 +166,8 @@ class Host:
 
     def fault(self) -> tuple[int, int, int]:
         """(happened, code, address) of the fault record."""
-        found = struct.unpack_from("<IIQ", self.memory, 24 + 8 + 8 * 7)
-        return found
+        happened, code, address = struct.unpack_from("<IIQ", self.memory, 24 + 8 + 8 * 7)
+        return happened, code, address
 
 
 class _Symbols(dict[str, int]):

@@ -35,5 +35,5 @@ ABI = Abi(
     even=True,
     spill="close",
     natural_alignment=True,
-    indirect_register=True,
+    hidden_pointer="register",
 )

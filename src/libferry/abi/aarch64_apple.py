@@ -37,5 +37,5 @@ ABI = Abi(
     float_result="vector",
     spill="close",
     variadic=Variadic(registers=False, slot=8),
-    indirect_register=True,
+    hidden_pointer="register",
 )

@@ -37,6 +37,6 @@ ABI = Abi(
     float_result="vector",
     even=True,
     spill="close",
-    variadic=Variadic(vectors=False, fixed_too=True),
-    indirect_register=True,
+    variadic=Variadic(vectors=False, alignment=8, fixed_too=True, named_vectors=True),
+    hidden_pointer="register",
 )

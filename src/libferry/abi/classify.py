@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from libferry.abi.facts import Abi
+from libferry.abi.facts import Abi, Situation
 from libferry.abi.layout import alignment_of
 from libferry.abi.types import (
     Array,
@@ -26,6 +26,8 @@ from libferry.abi.types import (
     Vector,
     size_of,
 )
+
+WIDEST = 16  # bytes of a vector register
 
 Bank = Literal["integer", "vector", "x87"]
 
@@ -49,14 +51,15 @@ class Way:
         alignment: its alignment there, and whether it wants an even register.
         place: ``registers`` for the above; ``stack`` if it always goes there;
             ``reference`` if its address is passed in its stead.
-        packed: an ABI whose stack has no slots passes it there in its own size, and not
-            as the words it would take in registers.
+        slot: it takes a multiple of this there, even where the stack has no slots.
+        lane: if not 0, the pieces share a register, where they lie this far apart.
     """
 
     pieces: tuple[Piece, ...] = ()
     alignment: int = 1
     place: Literal["registers", "stack", "reference"] = "registers"
-    packed: bool = True
+    slot: int = 1
+    lane: int = 0
 
 
 NOTHING = Way()
@@ -74,8 +77,8 @@ def words(abi: Abi, ctype: CType, alignment: int = 0) -> Way:
     pieces = tuple(
         Piece("integer", start, min(word, size - start)) for start in range(0, size, word)
     )
-    scalar = isinstance(ctype, Integer | Boolean | Pointer | Real)
-    return Way(pieces, alignment or alignment_of(abi, ctype), packed=scalar)
+    slot = 1 if isinstance(ctype, Integer | Boolean | Pointer | Real) else word
+    return Way(pieces, alignment or alignment_of(abi, ctype), slot=slot)
 
 
 def whole(abi: Abi, ctype: CType, bank: Bank) -> Way:
@@ -118,36 +121,50 @@ def single_element(ctype: CType) -> CType | None:
     return found if found and size_of(found) == ctype.size else None
 
 
-def by_size_argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
+def by_size_argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
     """x86-64 Windows: what has 1, 2, 4 or 8 bytes is passed, of anything else the address."""
+    variadic = abi.variadic.without_vectors(situation)
+    ctype = _scalarized(ctype)
     if is_real(ctype):
         return (whole(abi, ctype, "integer" if variadic else "vector"),)
     size = size_of(ctype)
-    if isinstance(ctype, Vector) and size < 16:
-        return (whole(abi, ctype, "vector"),)
-    return (words(abi, ctype),) if size in (1, 2, 4, 8) else (REFERENCE,)
+    if size not in (1, 2, 4, 8) or (isinstance(ctype, Vector) and not variadic):
+        return (REFERENCE,)
+    return (words(abi, ctype),)
 
 
-def by_size_result(abi: Abi, ctype: CType, variadic: bool) -> Way:
+def by_size_result(abi: Abi, ctype: CType, situation: Situation) -> Way:
     """The same, but what an xmm register can hold is returned in one."""
-    if isinstance(ctype, Vector | Integer) and size_of(ctype) == 16:
+    ctype = _scalarized(ctype)
+    if isinstance(ctype, Vector) or (isinstance(ctype, Integer) and ctype.size == WIDEST):
         return whole(abi, ctype, "vector")
-    return by_size_argument(abi, ctype, False)[0]
+    return by_size_argument(abi, ctype, "fixed")[0]
 
 
-def stack_argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
+def _scalarized(ctype: CType) -> CType:
+    """A vector of one element is that element."""
+    return ctype.of if isinstance(ctype, Vector) and ctype.size == size_of(ctype.of) else ctype
+
+
+def stack_argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
     """i386: everything on the stack, but for vectors and what fastcall has registers for."""
     if is_empty(ctype):
         return (NOTHING,)
+    ctype = _scalarized(ctype)
     if isinstance(ctype, Vector):
-        return (Way(alignment=16, place="stack") if variadic else whole(abi, ctype, "vector"),)
+        if situation == "variadic" or (ctype.size == 8 and isinstance(ctype.of, Integer)):
+            return (Way(alignment=WIDEST if ctype.size == WIDEST else 1, place="stack"),)
+        if abi.variadic.without_vectors(situation):
+            return (Way(alignment=WIDEST, place="stack", slot=WIDEST),)
+        return (Way((Piece("vector", 0, ctype.size),), WIDEST, slot=WIDEST),)
     if isinstance(ctype, Integer | Boolean | Pointer) and ctype.size <= abi.word:
         return (words(abi, ctype),)
     return (Way(place="stack"),)
 
 
-def stack_result(abi: Abi, ctype: CType, variadic: bool) -> Way:
+def stack_result(abi: Abi, ctype: CType, situation: Situation) -> Way:
     """i386: edx:eax, or the x87; records in memory, or as Windows does small ones."""
+    ctype = _scalarized(ctype)
     size = size_of(ctype)
     whole_word = Way((Piece("integer", 0, size),))
     if isinstance(ctype, Real):

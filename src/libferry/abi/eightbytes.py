@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal
 
 from libferry.abi.classify import NOTHING, REFERENCE, Piece, Way
-from libferry.abi.facts import Abi
+from libferry.abi.facts import Abi, Situation
 from libferry.abi.layout import alignment_of
 from libferry.abi.types import Array, Complex, CType, Real, Record, Vector, size_of
 
@@ -115,7 +115,7 @@ def _pieces(abi: Abi, ctype: CType) -> tuple[Piece, ...] | None:
     return tuple(pieces)
 
 
-def argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
+def argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
     """3.2.3, "Passing": the x87's classes go to memory too."""
     pieces = _pieces(abi, ctype)
     alignment = alignment_of(abi, ctype)
@@ -124,7 +124,7 @@ def argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
     return (Way(pieces, alignment) if pieces else NOTHING,)
 
 
-def result(abi: Abi, ctype: CType, variadic: bool) -> Way:
+def result(abi: Abi, ctype: CType, situation: Situation) -> Way:
     """3.2.3, "Returning of values"."""
     pieces = _pieces(abi, ctype)
     if pieces is None and isinstance(ctype, Vector):

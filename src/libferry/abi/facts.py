@@ -26,6 +26,9 @@ BINARY64 = Real("long double", 8, "binary64")
 #   "flattened"    RISC-V, LoongArch: one or two numbers, or words
 Aggregates = Literal["eightbytes", "by-size", "stack", "homogeneous", "flattened"]
 
+# An argument of a function without ``...``; one before it; one in its place.
+Situation = Literal["fixed", "named", "variadic"]
+
 # What becomes of a value that the registers that are left cannot hold:
 #   "skip"   it goes to the stack, and a smaller one may still take them
 #   "close"  it goes to the stack, and so do all others of its kind
@@ -43,7 +46,9 @@ class Variadic:
         vectors: whether they may be in vector registers.
         slot: what they take on the stack, if more than other arguments.
         even: whether one that is aligned to two words begins in an even register.
+        alignment: the strictest alignment of theirs that counts.
         fixed_too: whether the same goes for the arguments before the ``...``.
+        named_vectors: whether a vector (not a structure of some) is exempt from that.
         result_too: whether it does for the result.
     """
 
@@ -51,8 +56,15 @@ class Variadic:
     vectors: bool = True
     slot: int = 1
     even: bool = False
+    alignment: int = 64
     fixed_too: bool = False
+    named_vectors: bool = False
     result_too: bool = False
+
+    def without_vectors(self, situation: Situation) -> bool:
+        """Whether an argument in this situation may not use vector registers."""
+        concerned = situation == "variadic" or (situation == "named" and self.fixed_too)
+        return concerned and not self.vectors
 
 
 @dataclass(frozen=True)
@@ -62,10 +74,18 @@ class Rules:
     Attributes:
         integer_registers: argument registers of this convention.
         callee_pops: whether the callee takes its arguments from the stack.
+        object_first: whether the first argument has to be a pointer, or as good as one.
+        records_use_up: whether a structure, though it goes to the stack, uses up as many
+            registers as it has words.
+        hidden_pointer_first: whether the address for a result in memory is passed like
+            a first argument; else it is first on the stack.
     """
 
     integer_registers: tuple[str, ...] = ()
     callee_pops: bool = False
+    object_first: bool = False
+    records_use_up: bool = False
+    hidden_pointer_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,9 +149,9 @@ class Abi:
         small_result: bytes; a larger structure is returned in memory (Arm).
         small_records: whether a structure of 1, 2, 4 or 8 bytes is returned in
             registers (i386).
-        indirect_register: whether the address for a result in memory has a register of
-            its own; else it is passed as a first argument.
-        hidden_pointer_popped: whether the callee takes that argument from the stack.
+        hidden_pointer: where the address for a result in memory is passed: like a first
+            argument, in a register of its own, or first on the stack.
+        hidden_pointer_popped: whether the callee takes it from the stack.
         result_vectors: where in the frame vector results begin.
 
     Conventions:
@@ -178,7 +198,7 @@ class Abi:
     variadic: Variadic = Variadic()
     small_result: int = 16
     small_records: bool = False
-    indirect_register: bool = False
+    hidden_pointer: Literal["argument", "register", "stack"] = "argument"
     hidden_pointer_popped: bool = False
     result_vectors: int = frame.RESULT_VECTOR
     conventions: Mapping[Convention, Rules] = field(default_factory=dict)
@@ -209,11 +229,7 @@ ILP32 = _model(long=4, pointer=4, wchar=4)
 LLP64 = _model(long=4, pointer=8, wchar=2)
 ILP32_WINDOWS = _model(long=4, pointer=4, wchar=2)
 
-# i386's, on every system. Where a function takes ... all of them are cdecl.
-I386_CONVENTIONS: Mapping[Convention, Rules] = MappingProxyType(
-    {
-        "stdcall": Rules(callee_pops=True),
-        "fastcall": Rules(("ecx", "edx"), callee_pops=True),
-        "thiscall": Rules(("ecx",), callee_pops=True),
-    }
-)
+# i386's. Where a function takes ... all of them are cdecl.
+STDCALL = Rules(callee_pops=True)
+FASTCALL = Rules(("ecx", "edx"), callee_pops=True, records_use_up=True)
+THISCALL = Rules(("ecx",), callee_pops=True, object_first=True)

@@ -22,7 +22,7 @@ from libferry.abi.classify import (
     members,
     words,
 )
-from libferry.abi.facts import Abi
+from libferry.abi.facts import Abi, Situation
 from libferry.abi.layout import alignment_of
 from libferry.abi.types import (
     Array,
@@ -84,14 +84,14 @@ def _flatten_record(abi: Abi, record: Record, offset: int, pieces: list[Piece]) 
     return bool(pieces)
 
 
-def argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
+def argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
     """First in registers of both kinds, if it can; then as words."""
     if is_empty(ctype) and size_of(ctype) == 0:
         return (NOTHING,)
     if size_of(ctype) > 2 * abi.word:
         return (REFERENCE,)
     plain = words(abi, ctype)
-    if variadic:
+    if abi.variadic.without_vectors(situation):
         return (plain,)
     pieces: list[Piece] = []
     suits = is_real(ctype) or isinstance(ctype, Record | Complex)
@@ -100,6 +100,6 @@ def argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
     return (plain,)
 
 
-def result(abi: Abi, ctype: CType, variadic: bool) -> Way:
+def result(abi: Abi, ctype: CType, situation: Situation) -> Way:
     """As the first argument would be passed: two registers of each kind suffice."""
-    return argument(abi, ctype, False)[0]
+    return argument(abi, ctype, "fixed")[0]

@@ -17,17 +17,20 @@ from dataclasses import dataclass
 from libferry.abi.classify import (
     NOTHING,
     REFERENCE,
+    Bank,
     Piece,
     Way,
     is_empty,
     is_empty_field,
     words,
 )
-from libferry.abi.facts import Abi
+from libferry.abi.facts import Abi, Situation
 from libferry.abi.layout import alignment_of
-from libferry.abi.types import Array, Complex, CType, Real, Record, Vector, size_of
+from libferry.abi.types import Array, Complex, CType, Integer, Real, Record, Vector, size_of
 
 MOST = 4  # members
+LEAST_VECTOR = 8  # bytes; a smaller one is passed like an int ...
+INT = 4  # ... of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +92,21 @@ def _holds_nothing(ctype: CType) -> bool:
     return False
 
 
-def argument(abi: Abi, ctype: CType, variadic: bool) -> tuple[Way, ...]:
-    """AAPCS64 6.8.2, AAPCS32 6.5 and 7.1.2; if ``variadic``, without vector registers."""
+def argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
+    """AAPCS64 6.8.2, AAPCS32 6.5 and 7.1.2."""
     if is_empty(ctype):
         return (NOTHING,)
     alignment = _alignment(abi, ctype)
-    found = None if variadic else homogeneous(ctype)
+    exempt = isinstance(ctype, Vector) and situation == "named" and abi.variadic.named_vectors
+    soft = abi.variadic.without_vectors(situation) and not exempt
+    found = None if soft else homogeneous(ctype)
     if found:
         pieces = tuple(Piece("vector", n * found.size, found.size) for n in range(found.count))
         return (Way(pieces, alignment),)
     if isinstance(ctype, Record | Complex) and size_of(ctype) > abi.by_reference_above:
         return (REFERENCE,)
+    if isinstance(ctype, Vector) and ctype.size < LEAST_VECTOR:
+        return (Way((Piece("integer", 0, ctype.size),), INT, slot=INT),)
     return (words(abi, ctype, alignment),)
 
 
@@ -109,10 +116,22 @@ def _alignment(abi: Abi, ctype: CType) -> int:
     return alignment_of(abi, ctype)
 
 
-def result(abi: Abi, ctype: CType, variadic: bool) -> Way:
+def result(abi: Abi, ctype: CType, situation: Situation) -> Way:
     """AAPCS64 6.9, AAPCS32 6.4 and 7.1.1: as an argument, if there are registers enough."""
-    (way,) = argument(abi, ctype, variadic)
+    (way,) = argument(abi, ctype, situation)
+    if isinstance(ctype, Vector) and ctype.size < LEAST_VECTOR:
+        return _small_vector(abi, ctype, situation)
     composite = isinstance(ctype, Record | Complex)
     if composite and way.pieces and way.pieces[0].bank == "integer":
         return way if size_of(ctype) <= abi.small_result else REFERENCE
     return way
+
+
+def _small_vector(abi: Abi, vector: Vector, situation: Situation) -> Way:
+    """Return less than 8 bytes: the elements are spread over 8, but a single one is not."""
+    size, count = vector.of.size, vector.size // vector.of.size
+    soft = abi.variadic.result_too and situation == "variadic"
+    in_word = count == 1 and isinstance(vector.of, Integer) and abi.word < LEAST_VECTOR
+    bank: Bank = "integer" if soft or in_word else "vector"
+    pieces = tuple(Piece(bank, n * size, size) for n in range(count))
+    return Way(pieces, lane=LEAST_VECTOR // count)

@@ -15,7 +15,7 @@ whoever stores them.
 """
 
 from libferry.abi import frame
-from libferry.abi.facts import I386_CONVENTIONS, ILP32, X87_12, Abi, Variadic
+from libferry.abi.facts import FASTCALL, ILP32, STDCALL, THISCALL, X87_12, Abi, Variadic
 
 ABI = Abi(
     name="i386-sysv",
@@ -38,8 +38,9 @@ ABI = Abi(
     result_vectors=frame.RESULT_VECTOR_I386,
     frame_end=frame.VECTOR_I386,
     word=4,
+    hidden_pointer="stack",
     stack_alignment=16,
     variadic=Variadic(vectors=False, fixed_too=True),
-    conventions=I386_CONVENTIONS,
+    conventions={"stdcall": STDCALL, "fastcall": FASTCALL, "thiscall": THISCALL},
     hidden_pointer_popped=True,
 )

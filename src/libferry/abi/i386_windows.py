@@ -15,8 +15,10 @@ itself, so it serves both; what remains is the name. A stdcall ``f(int, int)`` i
 underscore), or, with a .def file as Windows' own DLLs do, plain ``f``.
 """
 
+from dataclasses import replace
+
 from libferry.abi import frame
-from libferry.abi.facts import BINARY64, I386_CONVENTIONS, ILP32_WINDOWS, Abi, Variadic
+from libferry.abi.facts import BINARY64, FASTCALL, ILP32_WINDOWS, STDCALL, THISCALL, Abi, Variadic
 
 ABI = Abi(
     name="i386-windows",
@@ -43,8 +45,13 @@ ABI = Abi(
     result_vectors=frame.RESULT_VECTOR_I386,
     frame_end=frame.VECTOR_I386,
     word=4,
+    hidden_pointer="stack",
     stack_alignment=16,
     variadic=Variadic(vectors=False, fixed_too=True),
-    conventions=I386_CONVENTIONS,
+    conventions={
+        "stdcall": STDCALL,
+        "fastcall": FASTCALL,
+        "thiscall": replace(THISCALL, hidden_pointer_first=True),
+    },
     small_records=True,
 )

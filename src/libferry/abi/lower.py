@@ -11,16 +11,17 @@ is passed by reference gets its place behind the stack image.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libferry.abi import classify, eightbytes, flattening, frame, homogeneous
 from libferry.abi.classify import Piece, Way
-from libferry.abi.facts import Abi, Aggregates, Rules
+from libferry.abi.facts import Abi, Aggregates, Rules, Situation
 from libferry.abi.layout import alignment_of
 from libferry.abi.plan import CallPlan, Move, Reference
 from libferry.abi.types import (
     Array,
     Boolean,
+    Complex,
     Convention,
     CType,
     FunctionType,
@@ -41,7 +42,9 @@ X87_BYTES = 10
 
 _CLASSIFIERS: dict[
     Aggregates,
-    tuple[Callable[[Abi, CType, bool], tuple[Way, ...]], Callable[[Abi, CType, bool], Way]],
+    tuple[
+        Callable[[Abi, CType, Situation], tuple[Way, ...]], Callable[[Abi, CType, Situation], Way]
+    ],
 ] = {
     "eightbytes": (eightbytes.argument, eightbytes.result),
     "by-size": (classify.by_size_argument, classify.by_size_result),
@@ -81,34 +84,58 @@ def lower(
     if not isinstance(result, Void):
         _check(result, "it returns", "by value")
     rules = abi.conventions.get(convention) if variadic_from is None else None
+    if rules and rules.object_first and arguments and not _is_word(abi, arguments[0]):
+        raise NoPlan(
+            f"a {convention} function's first argument is its object, and this is "
+            f"{_named(arguments[0])}"
+        )
     call = _Call(abi, rules or Rules(abi.integer_registers))
     classify_argument, classify_result = _CLASSIFIERS[abi.aggregates]
 
     way = Way()
     if not isinstance(result, Void):
-        no_vectors = variadic_from is not None and abi.variadic.result_too
-        way = classify_result(abi, result, no_vectors)
+        soft = variadic_from is not None and abi.variadic.result_too
+        way = classify_result(abi, result, "variadic" if soft else "fixed")
     hidden = way.place == "reference"
     if hidden:
         call.hidden_pointer(result)
     for position, argument in enumerate(arguments):
-        variadic = variadic_from is not None and position >= variadic_from
-        affected = variadic or (variadic_from is not None and abi.variadic.fixed_too)
-        ways = classify_argument(abi, argument, affected and not abi.variadic.vectors)
-        call.pass_argument(argument, ways, variadic)
+        situation: Situation = "fixed"
+        if variadic_from is not None:
+            situation = "variadic" if position >= variadic_from else "named"
+        ways = classify_argument(abi, argument, situation)
+        call.pass_argument(argument, ways, situation == "variadic")
     popped = call.stack if rules and rules.callee_pops else 0
     if hidden and abi.hidden_pointer_popped and not popped:
         popped = abi.word
     return call.plan(() if hidden else _result_moves(abi, result, way), way, popped)
 
 
+def _is_word(abi: Abi, ctype: CType) -> bool:
+    return isinstance(ctype, Integer | Boolean | Pointer) and ctype.size <= abi.word
+
+
+def _is_one_word(abi: Abi, ctype: Record | Complex) -> bool:
+    if not isinstance(ctype, Record) or len(ctype.fields) != 1 or ctype.unnamed:
+        return False
+    (only,) = ctype.fields
+    return (
+        only.bits is None
+        and isinstance(only.type, Integer | Pointer)
+        and only.type.size == abi.word
+    )
+
+
+def _named(ctype: CType) -> str:
+    return f"{'an' if ctype.name[:1] in 'aeiou' else 'a'} {ctype.name}"
+
+
 def _check(ctype: CType, subject: str, how: str) -> None:
-    article = "an" if ctype.name[:1] in "aeiou" else "a"
     if isinstance(ctype, Void | Opaque | FunctionType | Array):
-        raise NoPlan(f"{subject} {article} {ctype.name} {how}")
+        raise NoPlan(f"{subject} {_named(ctype)} {how}")
     if isinstance(ctype, Vector) and ctype.size > WIDEST_VECTOR:
         raise NoPlan(
-            f"{subject} {article} {ctype.name} {how}, a vector of {ctype.size} bytes; "
+            f"{subject} {_named(ctype)} {how}, a vector of {ctype.size} bytes; "
             f"a frame carries {WIDEST_VECTOR}"
         )
     if isinstance(ctype, Record):
@@ -117,12 +144,12 @@ def _check(ctype: CType, subject: str, how: str) -> None:
             while isinstance(inner, Array):
                 if inner.length is None:
                     raise NoPlan(
-                        f"{subject} {article} {ctype.name} {how}, whose last member "
+                        f"{subject} {_named(ctype)} {how}, whose last member "
                         f"{member.name} has no fixed length"
                     )
                 inner = inner.of
             if isinstance(inner, Record | Vector):
-                _check(inner, f"{subject} {article} {ctype.name} {how}, with", "in it")
+                _check(inner, f"{subject} {_named(ctype)} {how}, with", "in it")
 
 
 def _up(value: int, alignment: int) -> int:
@@ -149,6 +176,13 @@ def _merged(moves: list[Move]) -> tuple[Move, ...]:
 
 
 def _result_moves(abi: Abi, ctype: CType, way: Way) -> tuple[Move, ...]:
+    if way.lane:
+        integer = way.pieces[0].bank == "integer"
+        start = frame.RESULT_INTEGER if integer else abi.result_vectors
+        return tuple(
+            Move(start + n * way.lane, piece.size, piece.source)
+            for n, piece in enumerate(way.pieces)
+        )
     integers = vectors = 0
     x87 = iter((frame.RESULT_X87, frame.RESULT_X87_SECOND))
     moves = []
@@ -184,22 +218,28 @@ class _Call:
     rules: Rules
     stack: int = 0
     integers: int = 0
+    limit: int = 0
     vectors: list[bool] = field(default_factory=list)
     arguments: list[tuple[Move, ...]] = field(default_factory=list)
     pending: list[_Pending] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.stack = self.abi.stack_start
+        self.limit = len(self.rules.integer_registers)
         self.vectors = [False] * len(self.abi.vector_registers)
 
     def hidden_pointer(self, ctype: CType) -> None:
         """Pass the address of the room for a result."""
         abi = self.abi
-        if abi.indirect_register:
+        if abi.hidden_pointer == "register":
             self.pending.append(_Pending(None, frame.INDIRECT, abi.integer_cell, ctype))
             return
         pointer = Pointer(Void(), abi.pointer_size)
-        (move,) = self.place(pointer, (classify.words(abi, pointer),), False)
+        way = classify.words(abi, pointer)
+        if abi.hidden_pointer == "stack" and not self.rules.hidden_pointer_first:
+            (move,) = self.on_stack(pointer, way, abi.stack_slot)
+        else:
+            (move,) = self.place(pointer, (way,), False)
         self.pending.append(_Pending(None, move.offset, move.width, ctype))
 
     def pass_argument(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> None:
@@ -216,6 +256,9 @@ class _Call:
     def place(self, ctype: CType, ways: tuple[Way, ...], variadic: bool) -> tuple[Move, ...]:
         """Deal out registers, or stack."""
         abi = self.abi
+        if variadic:
+            limit = abi.variadic.alignment
+            ways = tuple(replace(way, alignment=min(way.alignment, limit)) for way in ways)
         if not size_of(ctype) or not (ways[-1].pieces or ways[-1].place == "stack"):
             return ()
         way = ways[-1]
@@ -228,6 +271,8 @@ class _Call:
                 return self.divided(ctype, way, even)
             if abi.spill != "skip":
                 self.close(way)
+        if self.rules.records_use_up and isinstance(ctype, Record | Complex):
+            self.use_up(ctype)
         slot = max(abi.stack_slot, abi.variadic.slot if variadic else 1)
         return self.on_stack(ctype, way, slot)
 
@@ -238,14 +283,14 @@ class _Call:
         if abi.positional:
             integers = len(self.arguments) + any(p.argument is None for p in self.pending)
             vectors = [n < integers for n in range(len(vectors))]
-        if even and way.alignment == 2 * abi.word:
+        if even and way.alignment >= 2 * abi.word and way.pieces[0].bank == "integer":
             integers = _up(integers, 2)
         moves = []
         run = sum(-(-p.size // abi.vector_width) for p in way.pieces if p.bank == "vector")
         start = self.free_run(vectors, run, way) if run else 0
         for piece in way.pieces:
             if piece.bank == "integer":
-                if integers >= len(self.rules.integer_registers):
+                if integers >= self.limit:
                     return None
                 offset = frame.INTEGER + integers * abi.integer_cell
                 integers += 1
@@ -284,9 +329,9 @@ class _Call:
     def divided(self, ctype: CType, way: Way, even: bool) -> tuple[Move, ...]:
         """Put the first words in the registers that are left, and the rest on the stack."""
         abi = self.abi
-        if even and way.alignment == 2 * abi.word:
+        if even and way.alignment >= 2 * abi.word:
             self.integers = _up(self.integers, 2)
-        left = len(self.rules.integer_registers) - self.integers
+        left = self.limit - self.integers
         if left <= 0:
             self.close(way)
             return self.on_stack(ctype, way, abi.stack_slot)
@@ -301,19 +346,31 @@ class _Call:
         self.stack += _up(rest, abi.stack_slot)
         return _merged(moves)
 
+    def use_up(self, ctype: Record | Complex) -> None:
+        """Leave as many registers unused as a structure has words (fastcall)."""
+        only = classify.single_element(ctype)
+        if only and classify.is_real(only):
+            return
+        count, left = -(-ctype.size // self.abi.word), self.limit - self.integers
+        if count > left:
+            self.limit = self.integers
+        elif count < left and _is_one_word(self.abi, ctype):
+            self.integers += count  # Clang skips the next register, ...
+        else:
+            self.limit -= count  # ... or the last one
+
     def close(self, way: Way) -> None:
         """Leave what is left of the registers of this kind unused."""
         for piece in way.pieces:
             if piece.bank == "integer":
-                self.integers = len(self.rules.integer_registers)
+                self.integers = self.limit
             else:
                 self.vectors = [True] * len(self.vectors)
 
     def on_stack(self, ctype: CType, way: Way, slot: int) -> tuple[Move, ...]:
         """Take the next stack slots."""
         abi = self.abi
-        if not way.packed:
-            slot = max(slot, abi.word)
+        slot = max(slot, way.slot)
         size = size_of(ctype)
         self.stack = _up(self.stack, min(max(way.alignment, slot), abi.stack_alignment))
         offset = abi.stack_image + self.stack

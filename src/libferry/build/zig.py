@@ -49,6 +49,7 @@ class _Target:
 
     name: str
     suffix: str
+    options: tuple[str, ...] = ()
 
     @property
     def windows(self) -> bool:
@@ -59,8 +60,15 @@ TARGETS = {
     "x86_64-sysv": _Target("x86_64-linux-gnu.2.17", ".so"),
     "i386-sysv": _Target("x86-linux-gnu.2.17", ".so"),
     "aarch64-aapcs64": _Target("aarch64-linux-gnu.2.17", ".so"),
-    "x86_64-windows": _Target("x86_64-windows-gnu", ".dll"),
-    "i386-windows": _Target("x86-windows-gnu", ".dll"),
+    # mingw's long double has 80 bits on x86; Windows' own, and so libferry's, is a double
+    "x86_64-windows": _Target("x86_64-windows-gnu", ".dll", ("-mlong-double-64",)),
+    "i386-windows": _Target("x86-windows-gnu", ".dll", ("-mlong-double-64",)),
+    "aarch64-apple": _Target("aarch64-macos.11.0", ".dylib"),
+    "aarch64-windows": _Target("aarch64-windows-gnu", ".dll"),
+    "arm-hardfloat": _Target("arm-linux-gnueabihf.2.17", ".so"),
+    # the first versions of glibc that have these
+    "riscv64-lp64d": _Target("riscv64-linux-gnu.2.27", ".so"),
+    "loongarch64-lp64d": _Target("loongarch64-linux-gnu.2.36", ".so"),
 }
 
 TIMEOUT = 300  # seconds; its first run compiles parts of the C library
@@ -94,6 +102,7 @@ def compile_library(source: str, abi: str, folder: Path, name: str) -> Path:
         source_file = place / f"{name}.c"
         source_file.write_text(source, encoding="utf-8")
         command: list[str | Path] = [home / "zig", "cc", "-target", target.name, *COMMON]
+        command += target.options
         command += ["-o", place / result.name, source_file]
         if target.windows:
             entry = place / "dll_entry.c"

@@ -6,5 +6,14 @@ every type resolved, every record laid out, a call plan for every function.
 
 from libferry.contract.declarations import declare, parse_type
 from libferry.contract.header import ErrorRule, Header, Parameter, Signature
+from libferry.contract.preprocess import read_header
 
-__all__ = ["ErrorRule", "Header", "Parameter", "Signature", "declare", "parse_type"]
+__all__ = [
+    "ErrorRule",
+    "Header",
+    "Parameter",
+    "Signature",
+    "declare",
+    "parse_type",
+    "read_header",
+]

@@ -416,7 +416,7 @@ def _integer_literal(abi: Abi, match: re.Match[str]) -> Constant:
     decimal = digits[1] == 10
     for name in names:
         for signed in (True, False):
-            if signed == unsigned or (not signed and decimal and not unsigned):
+            if (signed and unsigned) or not (signed or unsigned or not decimal):
                 continue
             bits = 8 * abi.sizes[name] - signed
             if value < 1 << bits:

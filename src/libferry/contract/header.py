@@ -108,10 +108,14 @@ class Lazy(Mapping[str, V], Generic[V]):
     """
 
     def __init__(
-        self, names: Callable[[], Collection[str]], make: Callable[[str], V | None]
+        self,
+        names: Callable[[], Collection[str]],
+        make: Callable[[str], V | None],
+        has: Callable[[str], bool] | None = None,
     ) -> None:
         self._names = names
         self._make = make
+        self._has = has
         self._made: dict[str, V] = {}
 
     def __getitem__(self, name: str) -> V:
@@ -124,7 +128,11 @@ class Lazy(Mapping[str, V], Generic[V]):
         return value
 
     def __contains__(self, name: object) -> bool:
-        return name in self._made or name in self._names()
+        if name in self._made:
+            return True
+        if self._has is not None and isinstance(name, str):
+            return self._has(name)
+        return name in self._names()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names())

@@ -156,22 +156,23 @@ WINDOWS = {
     "LPHANDLE": "void **",
 }
 
-# What <stdarg.h> makes va_list of, by ABI; elsewhere it is a plain pointer. Sources: "System
-# V ABI, AMD64 Architecture Processor Supplement" 3.5.7; Arm IHI 0055 (AAPCS64), 10.1.5;
-# Arm IHI 0042 (AAPCS32), 8.1.4.
+# What <stdarg.h> makes va_list of, by ABI; elsewhere it is char *. Sources: "System V ABI,
+# AMD64 Architecture Processor Supplement" 3.5.7; Arm IHI 0055 (AAPCS64), 10.1.5; Arm IHI
+# 0042 (AAPCS32), 8.1.4; "RISC-V ABIs Specification", "Integer Calling Convention".
 _VA_LISTS = {
     "x86_64-sysv": "typedef struct __va_list_tag { unsigned int gp_offset, fp_offset; "
     "void *overflow_arg_area, *reg_save_area; } __builtin_va_list[1];",
     "aarch64-aapcs64": "typedef struct __va_list { void *__stack, *__gr_top, *__vr_top; "
     "int __gr_offs, __vr_offs; } __builtin_va_list;",
     "arm-hardfloat": "typedef struct __va_list { void *__ap; } __builtin_va_list;",
+    "riscv64-lp64d": "typedef void *__builtin_va_list;",
+    "loongarch64-lp64d": "typedef void *__builtin_va_list;",
 }
 
 
 def va_list(abi_name: str) -> str:
     """The declaration of ``__builtin_va_list``, which compilers know without one."""
-    pointer = "char *" if "windows" in abi_name or abi_name.startswith("i386") else "void *"
-    return _VA_LISTS.get(abi_name, f"typedef {pointer} __builtin_va_list;")
+    return _VA_LISTS.get(abi_name, "typedef char *__builtin_va_list;")
 
 
 _PORTABLE = STANDARD | WINDOWS | {"ssize_t": "$intptr"}

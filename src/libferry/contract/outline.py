@@ -31,7 +31,8 @@ class Outline:
         tags: the keyword of each record and enum with members, by ``struct name``.
         mentioned: tags that are only named.
         enumerators: the keyword of the enum that has it, by name.
-        unnamed: names for records without one, by the index of their keyword.
+        unnamed: names for records and enums without one, by the index of their keyword:
+            that of its typedef, or for a record that has none its place.
     """
 
     typedefs: dict[str, int] = field(default_factory=dict)
@@ -177,13 +178,13 @@ class _Finder:
             if "typedef" in made.storage:
                 self.found.typedefs.setdefault(name, start)
                 if plain and made.unnamed is not None:
-                    self.found.unnamed.setdefault(made.unnamed, self._untagged(made.unnamed, name))
+                    self.found.unnamed.setdefault(made.unnamed, name)
             elif self.words[end] == "{" or (function and self.words[end] not in (",", ";", "")):
                 return self._body(name, made, start, end)
             elif function:
                 if "static" not in made.storage:
                     self.found.functions.setdefault(name, []).append(start)
-            elif "static" not in made.storage:
+            elif not made.storage & {"static", "register"}:
                 self.found.objects.setdefault(name, start)
                 if plain and made.base:
                     self.found.bases[name] = made.base
@@ -193,9 +194,6 @@ class _Finder:
                 return end + 1
             at = end + 1
         return at + 1
-
-    def _untagged(self, keyword: int, name: str) -> str:
-        return name if self.words[keyword] != "enum" else ""
 
     def _declared(self, at: int) -> tuple[str, bool, bool]:
         """A declarator's name, whether it declares a function, and whether nothing else."""

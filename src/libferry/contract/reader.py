@@ -7,6 +7,7 @@ points to; ``complete`` puts the layouts where a value is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -39,6 +40,8 @@ from libferry.contract.syntax import Declared, Parser, Qualified, is_identifier
 from libferry.contract.tokens import TRIED, Tokens, tokenize, words_of
 from libferry.errors import DeclarationError, UnsupportedDeclaration
 
+_RESERVED = re.compile("_[_A-Z]")  # 7.1.3: names of the compiler and its library
+
 Known = Header | tuple[tuple[str, CType], ...]
 
 
@@ -67,7 +70,8 @@ class Reader:
         self._cut: set[str] = set()
         self._enums: dict[int, Integer] = {}
         self._constants: dict[str, Constant | None] = {}
-        self._places = {name: at for at, name in self.outline.unnamed.items() if name}
+        words = tokens.words
+        self._places = {n: at for at, n in self.outline.unnamed.items() if words[at] != "enum"}
         self._settle_objects()
 
     def _settle_objects(self) -> None:
@@ -113,6 +117,8 @@ class Reader:
 
     def _typedef(self, name: str) -> Qualified | None:
         at = self.outline.typedefs.get(name)
+        if name == "wchar_t":
+            at = None  # whatever a header makes it: it is what text is made of
         if at is not None:
             declared = self._declared(at, name)
             aligned = declared.attributes.aligned or declared.type.aligned
@@ -252,8 +258,9 @@ class Reader:
             made = fixed
         else:
             made = enum_type(self.abi, values, packed=attributes.packed)
+        name = f"enum {name}" if name else self.outline.unnamed.get(keyword, "")
         if name:
-            made = Integer(f"enum {name}", made.size, made.signed)
+            made = Integer(name, made.size, made.signed)
         self._enums[keyword] = made
         return made
 
@@ -421,7 +428,8 @@ class Reader:
         """
         places = self.outline.functions.get(name)
         if places is None:
-            return None
+            other = self._alias(name)
+            return None if other is None else self.signature(other)
         all_declared = [self._declared(at, name) for at in places]
         declared = next((d for d in reversed(all_declared) if d.parameters), all_declared[-1])
         function = declared.type.type
@@ -472,6 +480,17 @@ class Reader:
             self._symbol(labels[0]) if labels else name,
         )
 
+    def _alias(self, name: str) -> str | None:
+        """The function that a macro only renames: ``#define MessageBox MessageBoxW``."""
+        macro = self.tokens.macros.get(name)
+        if macro is None or macro.parameters is not None:
+            return None
+        try:
+            words = expand([name], self.tokens.macros)
+        except TooMuch:
+            return None
+        return words[0] if len(words) == 1 and words[0] in self.outline.functions else None
+
     def _passed(self, ctype: CType) -> CType:
         return self.complete(ctype)
 
@@ -510,12 +529,15 @@ class Reader:
         if name.startswith("enum "):
             at = self.outline.tags.get(name)
             return self.known_types.get(name) if at is None else self._enum(at)
-        if name in self._places:
-            return self._record(name)
         if name not in self.outline.typedefs:
-            return self.known_types.get(name)
+            return self._record(name) if name in self._places else self.known_types.get(name)
         found = self.typedef(name)
-        return None if found is None else self.complete(found.type)
+        if found is None:
+            return None
+        ctype = self.complete(found.type)
+        if found.aligned and isinstance(ctype, Record):
+            return replace(ctype, alignment=found.aligned)
+        return ctype
 
     def type_names(self) -> Collection[str]:
         """Every name that ``type`` knows, without those of ``known``."""
@@ -528,13 +550,13 @@ class Reader:
         return None if found is None else found.value
 
     def constant_names(self) -> Collection[str]:
-        """Enumerators, and the macros that have a value."""
+        """Enumerators, and the macros that have a value and a name for users."""
         own = [
             macro.name
             for macro in self.tokens.macros.values()
             if not macro.foreign and macro.parameters is None and macro.body
         ]
-        names = [*self.outline.enumerators, *own]
+        names = [*self.outline.enumerators, *(n for n in own if not _RESERVED.match(n))]
         return [name for name in names if self.constant(name) is not None]
 
     def everything(self) -> Header:
@@ -553,7 +575,7 @@ class Reader:
         return Header(
             {name: found for name, found in functions.items() if found is not None},
             {**self.known_types, **{n: t for n, t in types.items() if t is not None}},
-            Lazy(self.constant_names, self.constant_value),
+            self._constants_by_name(),
             {name: found for name, found in variables.items() if found is not None},
         )
 
@@ -561,11 +583,18 @@ class Reader:
         """Everything, to be read when it is asked for."""
         found = self.outline
         return Header(
-            Lazy(lambda: found.functions, self.signature),
+            Lazy(lambda: found.functions, self.signature, self._has_function),
             Lazy(self.type_names, self.type),
-            Lazy(self.constant_names, self.constant_value),
+            self._constants_by_name(),
             Lazy(lambda: found.objects, self.variable),
         )
+
+    def _has_function(self, name: str) -> bool:
+        return name in self.outline.functions or self._alias(name) is not None
+
+    def _constants_by_name(self) -> Lazy[int | float | str]:
+        has = lambda name: self.constant(name) is not None  # noqa: E731
+        return Lazy(self.constant_names, self.constant_value, has)
 
 
 @lru_cache

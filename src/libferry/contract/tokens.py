@@ -23,10 +23,11 @@ _TOKEN = re.compile(
     r"[ \t\r\f\v]*"
     r"("
     r"[^\W\d][\w$]*"
+    r"|[^\w\s\"'.\\\#$<>=!+*/%&|^-]"  # the punctuation that begins no other
+    r"|\n(?:[ \t]*\#[^\n\\]*(?:\\(?:\r?\n)?[^\n\\]*)*)?"
     r"|\.?\d(?:[eEpP][+-]|[\w.])*"
     r"|\"(?:\\.|[^\"\\\n])*\""
     r"|'(?:\\.|[^'\\\n])*'"
-    r"|\n(?:[ \t]*\#(?:[^\n\\]|\\\r?\n|\\)*)?"
     r"|\\\r?\n"
     r"|\.\.\.|->|\+\+|--|<<=|>>=|<<|>>|[<>=!+*/%&|^-]=|&&|\|\||\#\#"
     r"|\$[\w$]*|."
@@ -178,18 +179,16 @@ def tokenize(text: str, name: str = "header") -> Tokens:
     directives = _Directives(tokens, name)
     line = 0
     for word in _TOKEN.findall("\n" + text):
-        if not word:
-            continue
-        if word == "\n":
-            line += 1
-        elif word[0] == "\n":
-            directives.read(word, line + 1)
-            line += 1 + word.count("\n", 1)
-        elif word[0] == "\\":
-            line += "\n" in word
-        else:
+        if word[:1] not in "\n\\":
             words.append(word)
             lines.append(line)
+        elif word == "\n":
+            line += 1
+        elif word[:1] == "\n":
+            directives.read(word, line + 1)
+            line += 1 + word.count("\n", 1)
+        else:
+            line += "\n" in word
     link(tokens)
     return tokens
 

@@ -14,7 +14,7 @@ from typing import Literal
 from libferry.abi.types import Convention
 
 # storage-class specifiers, 6.7.1, and function specifiers, 6.7.4
-STORAGE: dict[str, Literal["typedef", "extern", "static", "inline", "thread", ""]] = {
+STORAGE: dict[str, Literal["typedef", "extern", "static", "inline", "thread", "register", ""]] = {
     "typedef": "typedef",
     "extern": "extern",
     "static": "static",
@@ -26,7 +26,7 @@ STORAGE: dict[str, Literal["typedef", "extern", "static", "inline", "thread", ""
     "__thread": "thread",
     "thread_local": "thread",
     "auto": "",
-    "register": "",
+    "register": "register",
     "_Noreturn": "",
     "constexpr": "",
 }

@@ -25,13 +25,26 @@ _CACHE_MAGIC = b"glibc-ld.so.cache1.1"
 _CACHE_HEADER = struct.Struct("<20sII4sI12s")
 _CACHE_ENTRY = struct.Struct("<iIIIQ")
 # sysdeps/generic/ldconfig.h: FLAG_ELF_LIBC6 with the CPU's bits.
-_CACHE_FLAGS = {"x86_64": 0x0303, "i386": 0x0003, "aarch64": 0x0A03}
+_CACHE_FLAGS = {
+    "x86_64": 0x0303,
+    "i386": 0x0003,
+    "aarch64": 0x0A03,
+    "arm": 0x0903,
+    "riscv64": 0x1003,
+    "loongarch64": 0x1203,
+}
 
 # The target's own folders first: Debian's multiarch tuples, then what others use.
 DEFAULT_FOLDERS = {
     "x86_64": ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib64", "usr/lib64"),
     "i386": ("lib/i386-linux-gnu", "usr/lib/i386-linux-gnu", "lib32", "usr/lib32"),
     "aarch64": ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64"),
+    "arm": ("lib/arm-linux-gnueabihf", "usr/lib/arm-linux-gnueabihf", "lib", "usr/lib"),
+    "riscv64": ("lib/riscv64-linux-gnu", "usr/lib/riscv64-linux-gnu", "lib64", "usr/lib64"),
+    "loongarch64": (
+        *("lib/loongarch64-linux-gnu", "usr/lib/loongarch64-linux-gnu"),
+        *("lib64", "usr/lib64"),
+    ),
 }
 
 

@@ -6,12 +6,14 @@ to the compiled ``Function``; ``explain`` words the errors that the C core finds
 """
 
 from libferry import _core
-from libferry.runtime import bulk, explain
+from libferry.runtime import batch, bulk, explain
+from libferry.runtime.callbacks import Callback
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
 from libferry.runtime.memory import Buffer, Out, Pointer
+from libferry.runtime.values import Array, Struct
 
-__all__ = ["Buffer", "Library", "Out", "Pointer", "load"]
+__all__ = ["Array", "Buffer", "Callback", "Library", "Out", "Pointer", "Struct", "load"]
 
 _core.set_hooks(
     argument=explain.argument,
@@ -19,5 +21,5 @@ _core.set_hooks(
     ended=explain.ended,
     arena=explain.arena,
     map=bulk.map_rows,
-    batch=bulk.batch,
+    batch=batch.batch,
 )

@@ -123,7 +123,6 @@ class Hooks(Protocol):
 def compile_plan(signature: Signature, hooks: Hooks) -> _core.Plan:
     """The plan of a call: arguments go in, the result comes out."""
     plan = signature.plan
-    tried = f"call {signature.name}"
     arguments = tuple(
         _into_c(
             parameter.type, moves, hooks, f"call {signature.name}, {_place(position, parameter)}"

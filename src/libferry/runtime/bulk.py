@@ -1,6 +1,6 @@
-"""Bulk calls: a function over columns (``map``), or over tuples of arguments (``batch``).
+"""``map``: a function over columns.
 
-``map`` hands the loop to where the library is (``native/map.c``). In this process it
+It hands the loop to where the library is (``native/map.c``). In this process it
 reads numpy's arrays where they lie. A worker is given a piece of each column at a time,
 in the arena; while it works on one piece the next one is copied, so that the copying
 costs little beside the calls. An array that lies in the arena is not copied at all.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from libferry import _core
 from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
-from libferry.errors import ArgumentTypeError, ArgumentValueError, RowErrors, UnsupportedDeclaration
+from libferry.errors import ArgumentTypeError, ArgumentValueError, UnsupportedDeclaration
 from libferry.runtime import values
 from libferry.runtime.binding import Signature
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FRAME, INTEGERS, DOUBLES, FLOATS = range(4)
 ZEROS, SIGN, ONES, SIGN_OF_32, X87 = range(5)
 FAST, COLUMNS = 6, 128
-_HEAD = struct.Struct("<QQIIII")
+_HEAD = struct.Struct("<QQIIIIII")
 _COLUMN = struct.Struct("<QqHBBI")
 
 PIECE_ROWS = 1 << 15  # rows at a time for a worker: they fit in a processor's own cache
@@ -252,7 +252,7 @@ class _Map:
                 hint="call it in a loop, or by batch()",
             )
         head = _HEAD.pack(
-            self.function.address, frame_at, rows, self.form, len(inputs), len(outputs)
+            self.function.address, frame_at, rows, self.form, len(inputs), len(outputs), 0, 0
         )
         parts = [
             _COLUMN.pack(at + c.source, stride, c.offset, c.size, c.width, c.fill)
@@ -408,32 +408,3 @@ def _run_there(job: _Map, run: _core.Function, progress: Progress | None) -> Non
 def _take(slot: _Slot, out: Column, start: int, stop: int) -> None:
     assert slot.out is not None
     out[start:stop] = slot.out[0][: stop - start]
-
-
-def batch(function: Callable[..., object], rows: Iterable[Sequence[object]]) -> list[object]:
-    """Call a function once for each tuple of arguments.
-
-    Returns:
-        The results, in order.
-
-    Raises:
-        RowErrors: calls failed; the others were made, and their results are in the error.
-    """
-    results: list[object] = []
-    errors: dict[int, Exception] = {}
-    for number, row in enumerate(rows):
-        try:
-            results.append(function(*row))
-        except Exception as error:
-            results.append(None)
-            errors[number] = error
-    if errors:
-        first = next(iter(errors))
-        raise RowErrors(
-            f"call {getattr(function, '__name__', function)} for {len(results)} rows",
-            f"{len(errors)} failed, the first of them row {first}: {errors[first]}",
-            hint="error.errors has the error of each row, error.results the other results",
-            errors=errors,
-            results=results,
-        )
-    return results

@@ -6,14 +6,15 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from libferry import _core
 from libferry.abi import ABIS, CallPlan, CType, FunctionType, Pointer, lower, spell
 from libferry.abi.lower import NoPlan
 from libferry.errors import UnsupportedDeclaration
 from libferry.runtime import values
-from libferry.runtime.binding import compile_callback, describe_callback
+from libferry.runtime.binding import compile_callback, compile_plan, describe_callback
+from libferry.runtime.memory import Pointer as MemoryPointer
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
@@ -75,6 +76,39 @@ class Callback(_core.Callback):
         return f"<libferry.Callback {self.callable!r} as {self.type}{state}>"
 
 
+class FunctionPointer(MemoryPointer):
+    """A pointer to a function, which can be called."""
+
+    _function: _core.Function | None = None
+
+    def __call__(self, *values: object) -> Any:
+        """Call the function there; nothing checks that there is one."""
+        if self._function is None:
+            signature = _signature(self.library.abi, self.ctype.to, f"{self.address:#x}")
+            plan = compile_plan(signature, self.library._ferry_hooks)
+            self._function = _core.Function(
+                self.session, self.address, signature.name, plan, False, False
+            )
+        return self._function(*values)
+
+
+def _signature(abi_name: str, ctype: CType, name: str) -> _Signature:
+    assert isinstance(ctype, FunctionType)
+    tried = f"call through {spell(Pointer(ctype, 0))}"
+    if ctype.variadic:
+        raise UnsupportedDeclaration(
+            tried, "it is variadic", hint="declare a function pointer with the arguments you pass"
+        )
+    try:
+        plan = lower(ABIS[abi_name], ctype.result, ctype.parameters, convention=ctype.convention)
+    except NoPlan as reason:
+        raise UnsupportedDeclaration(
+            tried, str(reason), hint="a function in C that takes this by pointer can stand between"
+        ) from None
+    parameters = tuple(_Parameter(one) for one in ctype.parameters)
+    return _Signature(name, ctype.result, parameters, plan, ctype.name)
+
+
 class Callbacks:
     """The callbacks of one library, and the threads that serve its threads."""
 
@@ -133,22 +167,7 @@ class Callbacks:
     def _plan(self, library: Library, ctype: FunctionType) -> _core.Plan:
         plan = self._plans.get(ctype)
         if plan is None:
-            try:
-                lowered = lower(
-                    ABIS[library.abi],
-                    ctype.result,
-                    ctype.parameters,
-                    convention=ctype.convention,
-                )
-            except NoPlan as reason:
-                raise UnsupportedDeclaration(
-                    f"make a callback {spell(Pointer(ctype, 0))}",
-                    str(reason),
-                    hint="a function in C that takes this by pointer can call it",
-                ) from None
-            name = f"the callback {ctype.name}"
-            parameters = tuple(_Parameter(one) for one in ctype.parameters)
-            signature = _Signature(name, ctype.result, parameters, lowered, ctype.name)
+            signature = _signature(library.abi, ctype, f"the callback {ctype.name}")
             plan = self._plans[ctype] = compile_callback(signature, library._ferry_hooks)
         return plan
 
@@ -166,30 +185,34 @@ class Callbacks:
             if guest == GUESTS:
                 return
             self._listeners += 1
+        listener = _core.Listener(session, guest)
+        more = weakref.WeakMethod(self._listen_more)
         threading.Thread(
             target=_serve,
-            args=(weakref.ref(session), guest, weakref.WeakMethod(self._listen_more)),
+            args=(listener, weakref.ref(session), more),
             name=f"libferry callbacks {guest}",
             daemon=True,
         ).start()
 
 
 def _serve(
+    listener: _core.Listener,
     session: weakref.ref[_core.Session],
-    guest: int,
     more: weakref.ref[Callable[[_core.Session], None]],
 ) -> None:
-    """Serve one guest lane until the session is over, without keeping it alive."""
-    while True:
-        here = session()
-        if here is None:
-            return
+    """Serve until the session is over, without keeping it alive while there is nothing."""
+    while _serve_once(listener, session(), more):
+        listener.wait()
 
-        def taken(here: _core.Session = here) -> None:
-            start = more()
-            if start is not None:
-                start(here)
 
-        if not here.listen(guest, taken):
-            return
-        del here, taken
+def _serve_once(
+    listener: _core.Listener,
+    session: _core.Session | None,
+    more: weakref.ref[Callable[[_core.Session], None]],
+) -> bool:
+    def taken() -> None:
+        start = more()
+        if start is not None and session is not None:
+            start(session)
+
+    return session is not None and listener.serve(session, taken)

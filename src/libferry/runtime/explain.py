@@ -112,6 +112,11 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
         "give what stays: None, a Buffer, a Pointer, a Callback; memory of lib.buffer() lives "
         "as long as you keep it",
     ),
+    "released": (
+        ArgumentValueError,
+        "the callback was released",
+        "release it after its last use, or make a new one",
+    ),
     "freed Buffer": (
         ArgumentValueError,
         "the Buffer was freed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from libferry import _core
-from libferry.abi import CType, FunctionType, Integer, Pointer, Void
+from libferry.abi import CType, FunctionType, Pointer
 from libferry.runtime import values
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ class LibraryHooks:
         """A callback for a callable, an array for a sequence; a record that fits as it is."""
         library = self.library
         if isinstance(value, _core.Aggregate):
-            names = type(value).codec.spellings(value)
-            to = ctype.to
-            any_bytes = isinstance(to, Void) or (isinstance(to, Integer) and to.size == 1)
-            return value if any_bytes or to.name in names else NotImplemented
+            return values.pointee_for(library, ctype, value)
         if isinstance(ctype.to, FunctionType):
             if isinstance(value, _core.Function) and value.session is library._ferry_session:
                 return _core.Pointer(value.session, ctype.name, value.address)

@@ -21,7 +21,7 @@ from libferry.errors import (
 )
 from libferry.runtime import functions, symbols
 from libferry.runtime.aio import Aio
-from libferry.runtime.callbacks import Callback, Callbacks
+from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
@@ -339,7 +339,8 @@ class Library:
         )
 
     def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
-        pointer = Pointer(self._ferry_session, ctype.name, address)
+        kind = FunctionPointer if isinstance(ctype.to, FunctionType) else Pointer
+        pointer = kind(self._ferry_session, ctype.name, address)
         pointer.library, pointer.ctype = self, ctype
         return pointer
 

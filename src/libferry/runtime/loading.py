@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from libferry import _core
 from libferry.binary import read
-from libferry.contract import Header, declare
+from libferry.contract import Header, read_header
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
-    DeclarationError,
     FerryError,
     LoadError,
     NoRunner,
@@ -37,6 +37,8 @@ def load(
     path: str | os.PathLike[str],
     *,
     header: str | os.PathLike[str] | None = None,
+    include: Iterable[str | os.PathLike[str]] = (),
+    define: Mapping[str, str | int | None] | None = None,
     isolation: Isolation = "auto",
     sysroot: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
@@ -49,7 +51,11 @@ def load(
 
     Args:
         path: the file, or a bare name such as ``libz.so.1`` for the system's search.
-        header: C declarations, as text or as the path of a file.
+        header: C declarations, as text or as the path of a file. One that needs a
+            preprocessor is read as the library's target sees it, which takes the extra
+            ``headers``.
+        include: folders in which to look for what the header includes.
+        define: macros to define before it, by name.
         isolation: ``"in-process"``, ``"worker"`` (a process of its own), or ``"auto"``:
             in-process if this process can hold it.
         sysroot: a folder with the target's C library, for libraries of another system.
@@ -108,7 +114,9 @@ def load(
             hint="isolation='auto' gives it a worker of its own",
         )
     # read the declarations first: what cannot be declared needs no process
-    declared = _declarations(header, abi.name)
+    declared = Header({}, {})
+    if header is not None:
+        declared = read_header(header, abi.name, include=include, define=define)
     timeout_ns = _nanoseconds(timeout)
     if isolation == "worker" or not fits:
         worker = Worker(
@@ -163,19 +171,3 @@ def _nanoseconds(timeout: float | None) -> int:
             hint=f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no timeout",
         )
     return max(1, int(timeout * 1e9))
-
-
-def _declarations(header: str | os.PathLike[str] | None, abi_name: str) -> Header:
-    if header is None:
-        return Header({}, {})
-    text = os.fspath(header)
-    if isinstance(header, os.PathLike) or not set(";(\n") & set(text):
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise DeclarationError(
-                f"read the header {text}",
-                getattr(error, "strerror", None) or str(error),
-                hint="give a header's path, or C declarations as text",
-            ) from None
-    return declare(text, abi_name)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from libferry.abi import ABIS, Abi
@@ -47,14 +50,26 @@ class _Native:
     """A Linux ABI: its program interpreter, and what brings that on Debian.
 
     ``runs_on`` names the host CPUs that execute it directly; ``qemu`` the qemu-user
-    program for the others. ``sysroot`` is where Debian keeps a cross C library.
+    program for the others, and ``oldest_qemu`` the oldest major version that is known
+    to do. ``sysroot`` is where Debian keeps a cross C library.
     """
 
     interpreter: str
     runs_on: tuple[str, ...]
     package: str
-    qemu: str = ""
-    sysroot: str = ""
+    qemu: str
+    sysroot: str
+    oldest_qemu: int = 0
+
+    @property
+    def install(self) -> str:
+        """What to type on Debian, for qemu and the C library."""
+        if self.oldest_qemu:
+            return (
+                "on Debian 12 run tools/setup-debian of libferry's source; from Debian 13 on "
+                f"apt-get install qemu-user {self.package}"
+            )
+        return f"apt-get install qemu-user-static {self.package}"
 
 
 # Interpreters: the psABI supplements' "Program Interpreter" and glibc's shlib-versions.
@@ -80,13 +95,45 @@ _NATIVE = {
         "qemu-aarch64",
         "/usr/aarch64-linux-gnu",
     ),
+    "arm-hardfloat": _Native(
+        "/lib/ld-linux-armhf.so.3",
+        ("arm",),
+        "libc6-armhf-cross",
+        "qemu-arm",
+        "/usr/arm-linux-gnueabihf",
+    ),
+    "riscv64-lp64d": _Native(
+        "/lib/ld-linux-riscv64-lp64d.so.1",
+        ("riscv64",),
+        "libc6-riscv64-cross",
+        "qemu-riscv64",
+        "/usr/riscv64-linux-gnu",
+    ),
+    # C libraries for it use vectors, of which QEMU 7.2 (Debian 12) knows nothing: it
+    # dies of an illegal instruction.
+    "loongarch64-lp64d": _Native(
+        "/lib64/ld-linux-loongarch-lp64d.so.1",
+        ("loongarch64",),
+        "libc6-loong64-cross",
+        "qemu-loongarch64",
+        "/usr/loongarch64-linux-gnu",
+        oldest_qemu=10,
+    ),
+}
+
+# Systems of which nothing on Linux runs the programs.
+_ELSEWHERE = {
+    "aarch64-windows": "an Arm64 Windows",
+    "aarch64-apple": "a Mac with Apple silicon",
 }
 
 
 def host_cpu() -> str:
     """This machine's CPU, as ``libferry.binary`` names it."""
-    machine = platform.machine()
-    return {"amd64": "x86_64", "arm64": "aarch64", "i686": "i386"}.get(machine.lower(), machine)
+    machine = platform.machine().lower()
+    if machine.startswith(("armv7", "armv8")):
+        return "arm"  # a 32-bit system, also on a 64-bit CPU
+    return {"amd64": "x86_64", "arm64": "aarch64", "i686": "i386"}.get(machine, machine)
 
 
 def host_abi() -> str:
@@ -130,6 +177,13 @@ def find(abi_name: str, sysroot: Path | None = None) -> Runner:
             "this installation of libferry has no worker for it",
             hint="install libferry from its wheel, or run native/build.py in a checkout",
         )
+    if abi_name in _ELSEWHERE:
+        raise NoRunner(
+            f"host {abi_name}",
+            f"it takes {_ELSEWHERE[abi_name]}, and this is Linux on {host_cpu()}",
+            hint="load a build of the library for another system or CPU; its declarations, "
+            "layouts and call plans can be looked at here all the same",
+        )
     if ABIS[abi_name].os == ("windows",):
         return _through_wine(abi_name, worker)
     native = _NATIVE[abi_name]
@@ -155,16 +209,31 @@ def _direct(abi_name: str, native: _Native, worker: Path, sysroot: Path | None) 
 
 
 def _through_qemu(abi_name: str, native: _Native, worker: Path, sysroot: Path | None) -> Runner:
-    qemu = shutil.which(f"{native.qemu}-static") or shutil.which(native.qemu)
+    found = [
+        path for name in (f"{native.qemu}-static", native.qemu) if (path := shutil.which(name))
+    ]
+    oldest = native.oldest_qemu
+    qemu = next((path for path in found if not oldest or _major_version(path) >= oldest), None)
     if qemu is None:
+        lacking = (
+            f"{found[0]} is older than version {oldest}" if found else f"{native.qemu} is missing"
+        )
         raise NoRunner(
             f"host {abi_name}",
-            f"this machine is {host_cpu()}, and {native.qemu} is missing",
-            hint=f"apt-get install qemu-user-static {native.package}",
+            f"this machine is {host_cpu()}, and {lacking}",
+            hint=native.install,
         )
     root = sysroot or Path(native.sysroot)
     _interpreter(abi_name, native, root)
     return Runner(abi_name, Path(qemu).name, (qemu, "-L", str(root), str(worker)))
+
+
+@cache
+def _major_version(qemu: str) -> int:
+    """The first number of ``qemu-arm version 7.2.15 (Debian ...)``; 0 if there is none."""
+    done = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r" version (\d+)", done.stdout)
+    return int(found[1]) if found else 0
 
 
 def _interpreter(abi_name: str, native: _Native, sysroot: Path) -> Path:
@@ -173,8 +242,7 @@ def _interpreter(abi_name: str, native: _Native, sysroot: Path) -> Path:
         raise NoRunner(
             f"host {abi_name}",
             f"the sysroot {sysroot} has no {native.interpreter}",
-            hint=f"apt-get install {native.package}, or give a sysroot= that has the target's "
-            "C library",
+            hint=f"{native.install}, or give a sysroot= that has the target's C library",
         )
     return interpreter
 

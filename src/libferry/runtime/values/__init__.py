@@ -7,10 +7,17 @@ objects that view memory in place. ``leading`` is what a pointer leads to, and
 
 from libferry.runtime.values.arrays import Array
 from libferry.runtime.values.base import Codec, Context, Home, Misfit
-from libferry.runtime.values.codec import array_for, codec_of, decode, encode, record_class
+from libferry.runtime.values.codec import (
+    array_for,
+    codec_of,
+    decode,
+    encode,
+    pointee_for,
+    record_class,
+)
 from libferry.runtime.values.leading import deref
 from libferry.runtime.values.numbering import dtype
-from libferry.runtime.values.records import Struct
+from libferry.runtime.values.structs import Struct
 
 __all__ = [
     "Array",
@@ -25,5 +32,6 @@ __all__ = [
     "deref",
     "dtype",
     "encode",
+    "pointee_for",
     "record_class",
 ]

@@ -8,10 +8,9 @@ that take a pointer to that type see numbers.
 
 from __future__ import annotations
 
-import operator
 import struct
-from collections.abc import Iterator, Mapping, Set
-from typing import Any, NoReturn
+from collections.abc import Mapping, Set
+from typing import Any, NoReturn, Self
 
 from libferry import _core
 from libferry.abi import Array as ArrayType
@@ -21,14 +20,13 @@ from libferry.runtime.showing import kind
 from libferry.runtime.values import keeping
 from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type, wrong_value
 from libferry.runtime.values.pointers import encode_text
-from libferry.runtime.values.records import represent
 from libferry.runtime.values.scalars import (
     BooleanCodec,
-    ComplexCodec,
     IntegerCodec,
     NumberCodec,
     RealCodec,
 )
+from libferry.runtime.values.structs import plain, represent
 
 SHOWN = 8  # elements that repr shows
 _SIGNED, _UNSIGNED = "bhilqn", "BHILQNc"
@@ -48,7 +46,6 @@ class Elements:
         self.field: _core.Field | None = None
         if isinstance(codec, NumberCodec) and codec.place is not None:
             self.field = _core.Field(codec.place, codec.size, 0, self._convert)
-        self.part: type[_core.Aggregate] | None = getattr(codec, "cls", None)
         self.cls: type[Array] = _core.AggregateType(
             name,
             (Array,),
@@ -62,6 +59,8 @@ class Elements:
             shape=self.shape,
             format=(leaf.format or "B").encode() if isinstance(leaf, NumberCodec) else b"B",
             itemsize=leaf.size if number else 1,
+            element=self.field or getattr(codec, "cls", None),
+            inner=getattr(codec, "length", 0) or 0,
         )
 
     def _convert(self, value: object) -> object:
@@ -156,7 +155,7 @@ class ArrayCodec(Codec):
             not self.pointers or _core.library_of(value) is context.library
         ):
             if self.pointers:
-                context.kept.append(value)
+                context.kept += keeping.held(value)
             return _core.read_bytes(value, 0, _core.size_of(value))
         if isinstance(value, str | bytes | bytearray | Mapping | Set) or not (
             hasattr(value, "__len__") and hasattr(value, "__iter__")
@@ -224,7 +223,7 @@ def _same_numbers(form: str, leaf: NumberCodec) -> bool:
     return form == leaf.format
 
 
-class Array(_core.Aggregate):
+class Array(_core.Array):
     """An array in C's memory: a sequence of fixed length whose items can be set.
 
     ``a[1:3]`` is the same memory; ``as_numpy()`` and ``memoryview`` are, too.
@@ -255,65 +254,37 @@ class Array(_core.Aggregate):
             )
         return int(address)
 
-    def __len__(self) -> int:
-        return _core.length_of(self)
+    # The C half calls these for what it does not do itself; indices are in range.
 
-    def __getitem__(self, index: Any) -> Any:
-        elements: Elements = type(self).codec
-        codec = elements.codec
-        if isinstance(index, slice):
-            start, stop = self._range(index)
-            return _core.view(elements.cls, self, start * codec.size, None, stop - start)
-        offset = self._offset(index)
-        if elements.field is not None:
-            return elements.field.load(self, offset)
-        if elements.part is not None:
-            return _core.view(elements.part, self, offset, None, getattr(codec, "length", 0) or 0)
-        return codec.decode(_core.read_bytes(self, offset, codec.size), _core.library_of(self))
+    def _ferry_item(self, index: int) -> Any:
+        codec = type(self).codec.codec
+        data = _core.read_bytes(self, index * codec.size, codec.size)
+        return codec.decode(data, _core.library_of(self))
 
-    def __setitem__(self, index: Any, value: object) -> None:
-        elements: Elements = type(self).codec
-        codec = elements.codec
-        if isinstance(index, slice):
-            start, stop = self._range(index)
-            self._store_slice(start, stop, value)
-            return
-        offset = self._offset(index)
-        if elements.field is not None:
-            elements.field.store(self, offset, value)
-            return
-        self._store(codec, offset, value, f"{codec.name}[{index}]")
+    def _ferry_set_item(self, index: int, value: object) -> None:
+        codec = type(self).codec.codec
+        self._ferry_store(codec, index * codec.size, value, f"{codec.name}[][{index}]")
 
-    def _store_slice(self, start: int, stop: int, value: object) -> None:
+    def _ferry_slice(self, part: slice) -> Self:
+        start, stop = self._ferry_range(part)
+        same: Self = _core.view(type(self), self, start * type(self).size, None, stop - start)
+        return same
+
+    def _ferry_set_slice(self, part: slice, value: object) -> None:
+        start, stop = self._ferry_range(part)
         elements: Elements = type(self).codec
         count = len(value) if hasattr(value, "__len__") else None
+        ctype = ArrayType(elements.codec.ctype, stop - start)
         if count != stop - start:
             raise ArgumentTypeError(
                 f"set elements {start} to {stop} of {spell(self.ctype)}",
                 f"{kind(value)} is not {stop - start} elements",
                 hint="a C array cannot grow or shrink: give as many",
             )
-        ctype = ArrayType(elements.codec.ctype, stop - start)
         codec = ArrayCodec(ctype, elements.codec, elements)
-        self._store(codec, start * elements.codec.size, value, f"{spell(ctype)}")
+        self._ferry_store(codec, start * elements.codec.size, value, spell(ctype))
 
-    def _store(self, codec: Codec, offset: int, value: object, where: str) -> None:
-        context = Context(_core.library_of(self))
-        try:
-            data = codec.encode(value, context)
-        except Misfit as misfit:
-            raise misfit.error(f"set {where}") from None
-        _core.write_bytes(self, offset, data)
-        if codec.pointers:
-            keeping.keep(self, offset, len(data), context.kept)
-
-    def _offset(self, index: Any) -> int:
-        number, length = operator.index(index), len(self)
-        if not -length <= number < length:
-            raise IndexError(f"{spell(self.ctype)} has no element {number}")
-        return (number % length) * type(self).size
-
-    def _range(self, part: slice) -> tuple[int, int]:
+    def _ferry_range(self, part: slice) -> tuple[int, int]:
         start, stop, step = part.indices(len(self))
         if step != 1:
             raise ArgumentTypeError(
@@ -323,8 +294,15 @@ class Array(_core.Aggregate):
             )
         return start, max(start, stop)
 
-    def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))
+    def _ferry_store(self, codec: Codec, offset: int, value: object, where: str) -> None:
+        context = Context(_core.library_of(self))
+        try:
+            data = codec.encode(value, context)
+        except Misfit as misfit:
+            raise misfit.error(f"set {where}") from None
+        _core.write_bytes(self, offset, data)
+        if codec.pointers:
+            keeping.keep(self, offset, len(data), context.kept)
 
     def __contains__(self, value: object) -> bool:
         return any(item == value for item in self)
@@ -342,8 +320,9 @@ class Array(_core.Aggregate):
 
     def tolist(self) -> list[Any]:
         """Its elements as Python values; records as dicts, arrays as lists."""
-        from libferry.runtime.values.records import plain
-
+        elements: Elements = type(self).codec
+        if elements.shape is not None and elements.field is not None:
+            return memoryview(self).tolist()
         return [plain(item) for item in self]
 
     def string(self) -> str | bytes:
@@ -379,7 +358,7 @@ class Array(_core.Aggregate):
         data, library = _core.read_bytes(self, 0, _core.size_of(self)), _core.library_of(self)
         made: Array = _core.own(type(self), data, library, len(self))
         if type(self).pointers:
-            keeping.keep(made, 0, len(data), [self])
+            keeping.keep(made, 0, len(data), keeping.held(self))
         return made
 
     def __copy__(self) -> Array:
@@ -418,6 +397,3 @@ class Array(_core.Aggregate):
 
     def __repr__(self) -> str:
         return f"<{spell(self.ctype)} {self._ferry_show(2)}>"
-
-
-__all__ = ["Array", "ArrayCodec", "ComplexCodec", "Elements"]

@@ -17,20 +17,22 @@ from libferry.abi import (
     Boolean,
     Complex,
     CType,
+    FunctionType,
     Integer,
     Opaque,
     Pointer,
     Real,
     Record,
     Vector,
+    Void,
     spell,
 )
 from libferry.errors import ArgumentTypeError, DeclarationError
 from libferry.runtime.values import keeping
 from libferry.runtime.values.arrays import Array, ArrayCodec, Elements
 from libferry.runtime.values.base import Codec, Context, Home, Misfit
-from libferry.runtime.values.pointers import PointerCodec
-from libferry.runtime.values.records import RecordCodec, Struct
+from libferry.runtime.values.pointers import Fit, PointerCodec
+from libferry.runtime.values.records import RecordCodec
 from libferry.runtime.values.scalars import (
     BooleanCodec,
     ComplexCodec,
@@ -38,6 +40,7 @@ from libferry.runtime.values.scalars import (
     RealCodec,
     VectorCodec,
 )
+from libferry.runtime.values.structs import Struct
 
 _lock = threading.RLock()
 _codecs: WeakValueDictionary[tuple[str, CType], Codec] = WeakValueDictionary()
@@ -70,7 +73,7 @@ def _make(abi: str, ctype: CType) -> Codec:
         case Vector():
             return VectorCodec(ctype)
         case Pointer():
-            return PointerCodec(ctype)
+            return PointerCodec(ctype, fit)
         case ArrayType(of=of):
             return ArrayCodec(ctype, codec_of(abi, of), elements_of(abi, of))
         case Record():
@@ -168,6 +171,49 @@ def array_for(library: Home, pointer: Pointer, value: Sequence[object]) -> Array
     if codec.pointers:
         keeping.keep(made, 0, len(data), context.kept)
     return made
+
+
+def fit(library: Home, pointer: Pointer, value: _core.Aggregate) -> Fit:
+    """Whether the bytes of a record or an array are what ``pointer`` should lead to."""
+    given, to = type(value), resolve(library, pointer.to)
+    if isinstance(to, Void) or (isinstance(to, Integer) and to.size == 1):
+        return "fits"  # bytes, whatever they mean
+    if to.name not in given.codec.spellings(value):
+        return "another type"
+    if given.pointers and _core.library_of(value) is not library:
+        return "another library"
+    if isinstance(to, Opaque | FunctionType):
+        return "fits" if given.abi == library.abi else "another library"
+    expected = elements_of(library.abi, to).cls, getattr(codec_of(library.abi, to), "cls", None)
+    return "fits" if given in expected else "another library"
+
+
+def pointee_for(library: Home, pointer: Pointer, value: _core.Aggregate) -> object:
+    """What to pass for a record or an array where ``pointer`` is declared.
+
+    Returns:
+        The value, if its bytes are what the library expects; a converted copy, if it is
+        another library's and the pointer is to const; NotImplemented for another type.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: it cannot be converted.
+    """
+    found = fit(library, pointer, value)
+    if found != "another library":
+        return value if found == "fits" else NotImplemented
+    tried = f"pass a {type(value).codec.spellings(value)[0]} as {spell(pointer)}"
+    to = resolve(library, pointer.to)
+    if isinstance(to, Opaque) or not (pointer.readonly or type(value).abi == library.abi):
+        raise ArgumentTypeError(
+            tried,
+            f"it is laid out for another library ({type(value).abi})",
+            hint="make it by lib.new(...) of this one; if it is only read, declare it const",
+        )
+    items = list(value) if isinstance(value, Array) else [value]
+    data = encode(library, ArrayType(to, len(items)), items, tried=tried)
+    made = _core.own(elements_of(library.abi, to).cls, data, library, len(items))
+    # with the same layout it is as good itself: it has no pointer that is not NULL
+    return value if data == bytes(value) else made
 
 
 def resolve(library: Home, ctype: CType) -> CType:

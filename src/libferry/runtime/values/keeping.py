@@ -16,6 +16,19 @@ from libferry import _core
 _lock = threading.Lock()
 
 
+def held(value: _core.Aggregate) -> list[object]:
+    """What the pointers in ``value`` lead to now."""
+    with _lock:
+        kept, base = _core.kept_of(value)
+        end = base + _core.size_of(value)
+        return [
+            one
+            for (place, extent), objects in kept.items()
+            if place < end and base < place + extent
+            for one in objects
+        ]
+
+
 def keep(value: _core.Aggregate, offset: int, size: int, objects: Sequence[object]) -> None:
     """Keep ``objects`` for what was stored in ``size`` bytes at ``offset`` of ``value``."""
     dropped = []

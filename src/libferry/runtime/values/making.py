@@ -14,7 +14,8 @@ from libferry.runtime.values import keeping
 from libferry.runtime.values.arrays import ArrayCodec
 from libferry.runtime.values.base import Context, Home, Misfit
 from libferry.runtime.values.codec import codec_of, resolve
-from libferry.runtime.values.records import RecordCodec, initial
+from libferry.runtime.values.records import RecordCodec
+from libferry.runtime.values.structs import initial
 
 
 def new(library: Home, ctype: CType | str, /, *args: object, **fields: object) -> Any:

@@ -40,6 +40,8 @@ def as_numpy(array: arrays.Array) -> Any:
     ctype: CType = array.ctype.of
     while isinstance(ctype, Array):
         shape, ctype = (*shape, ctype.length or 0), ctype.of
+    if isinstance(ctype, Vector):
+        shape, ctype = (*shape, ctype.size // ctype.of.size), ctype.of
     kind = dtype(ctype)
     if not kind.itemsize or not math.prod(shape):
         return np.zeros(shape, kind)

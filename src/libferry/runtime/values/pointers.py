@@ -9,6 +9,9 @@ the bytes keeps that list as long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from libferry import _core
 from libferry.abi import FunctionType, Integer, Pointer
 from libferry.runtime.showing import kind, show
@@ -21,13 +24,19 @@ _HINT = (
 _WIDE = {2: "utf-16-le", 4: "utf-32-le"}
 
 
+# Whether a record or an array is what a pointer of that library may lead to.
+Fit = Literal["fits", "another library", "another type"]
+Fits = Callable[[Home, Pointer, _core.Aggregate], Fit]
+
+
 class PointerCodec(Codec):
     """A pointer; decoded to a ``Pointer``, None for NULL, an int if it is nobody's."""
 
     pointers = True
 
-    def __init__(self, ctype: Pointer) -> None:
+    def __init__(self, ctype: Pointer, fits: Fits) -> None:
         super().__init__(ctype, ctype.size)
+        self._fits = fits
         self.pointer = ctype
         self.function = isinstance(ctype.to, FunctionType)
         self.text = ctype.to.size if isinstance(ctype.to, Integer) and ctype.to.text else 0
@@ -43,7 +52,10 @@ class PointerCodec(Codec):
             return None
         return address if library is None else library._ferry_make_pointer(self.pointer, address)
 
-    def convert(self, source: Codec, data: bytes) -> bytes:
+    def _key(self) -> tuple[object, ...]:
+        return (object(),)  # no two libraries share addresses
+
+    def _convert(self, source: Codec, data: bytes) -> bytes:
         """NULL; every other address belongs to the library that it is from."""
         if not isinstance(source, PointerCodec):
             raise self.differs(source)
@@ -110,10 +122,16 @@ class PointerCodec(Codec):
 
     def _place(self, value: _core.Aggregate, library: Home) -> int:
         names: tuple[str, ...] = type(value).codec.spellings(value)
-        if self.pointer.name != "void *" and self.pointer.to.name not in names:
-            raise wrong_type(
-                f"a {names[0]} is not what {self.name} leads to", f"give a {self.pointer.to.name}"
-            )
+        match self._fits(library, self.pointer, value):
+            case "another type":
+                raise wrong_type(
+                    f"a {names[0]} is not what {self.name} leads to",
+                    f"give a {self.pointer.to.name}",
+                )
+            case "another library":
+                raise wrong_type(
+                    f"that {names[0]} belongs to another library", "make it by lib.new(...)"
+                )
         address = _core.address_of(value, library._ferry_session)
         if address is None:
             raise wrong_value(

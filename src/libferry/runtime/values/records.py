@@ -1,50 +1,26 @@
-"""Structures and unions: their codec, and their class.
+"""The codec of structures and unions.
 
-The class of a record has an attribute for every field, which reads and writes memory
-where it lies: numbers in C (``_core.Field``), everything else through its codec
-(``Member``). C may call a field anything, so what the class offers itself (``copy``,
-``as_dict``, ``address``) gives way to a field of that name, and ``p["name"]`` always
-is the field.
+A record is given by the names of its fields, in their order, or by another record. One
+of another library is converted field by field, since the same declaration is laid out
+differently there.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn
 
 from libferry import _core
 from libferry.abi import CType, Integer, Record
 from libferry.abi import Field as CField
-from libferry.errors import ArgumentTypeError, SymbolNotFound
+from libferry.errors import SymbolNotFound
 from libferry.runtime.showing import kind
 from libferry.runtime.values import keeping
 from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type, wrong_value
+from libferry.runtime.values.fields import Member, Slot, extract, insert, store
 from libferry.runtime.values.scalars import BooleanCodec, IntegerCodec, NumberCodec
-
-DEEPEST = 3  # records in records that repr shows
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One named field, those of anonymous members included.
-
-    Attributes:
-        offset: from the start of the outermost record.
-        choice: the anonymous unions (and the record itself, if it is one) around it:
-            of what lies in different members of one, only one can be given.
-        first: whether each of those members is the first of its union, so that an
-            initialiser without names would reach it.
-    """
-
-    name: str
-    codec: Codec
-    offset: int
-    bits: int | None
-    bit: int
-    choice: tuple[tuple[int, int], ...]
-    first: bool
+from libferry.runtime.values.structs import Struct, row_names
 
 
 class RecordCodec(Codec):
@@ -59,6 +35,11 @@ class RecordCodec(Codec):
         self._collect(record, 0, (), True, child)
         self.pointers = any(slot.codec.pointers for slot in self.slots.values())
         self.descriptors = {name: self._descriptor(slot) for name, slot in self.slots.items()}
+        self._numbers = {
+            name: slot.number(slot.codec.number)
+            for name, slot in self.slots.items()
+            if isinstance(slot.codec, NumberCodec) and slot.codec.place is not None
+        }
         attributes: dict[str, object] = {
             name: descriptor
             for name, descriptor in self.descriptors.items()
@@ -77,6 +58,8 @@ class RecordCodec(Codec):
             shape=None,
             format=b"B",
             itemsize=1,
+            element=None,
+            inner=0,
         )
 
     def _collect(
@@ -107,9 +90,8 @@ class RecordCodec(Codec):
             )
 
     def _descriptor(self, slot: Slot) -> Any:
-        codec = slot.codec
+        codec, where = slot.codec, f"set {self.record.name}.{slot.name}"
         if isinstance(codec, NumberCodec) and codec.place is not None:
-            where = f"set {self.record.name}.{slot.name}"
 
             def convert(value: object) -> object:
                 try:
@@ -117,15 +99,23 @@ class RecordCodec(Codec):
                 except Misfit as misfit:
                     raise misfit.error(where) from None
 
-            return _core.Field(
-                codec.place, codec.size, slot.offset, convert, slot.bits or 0, slot.bit
-            )
-        return Member(self.record.name, slot)
+            return slot.number(convert)
+        part: type[_core.Aggregate] | None = getattr(codec, "cls", None)
+        if part is not None:
+            length = getattr(codec, "length", 0)
+
+            def assign(record: _core.Aggregate, value: object) -> None:
+                store(record, slot, value, where)
+
+            return _core.Part(part, slot.offset, -1 if length is None else length, assign)
+        return Member(slot, where)
 
     # ---- bytes ----
 
     def encode(self, value: object, context: Context) -> bytes:
         """Its bytes; fields that are not given are zero, and so is padding."""
+        if type(value) is dict:
+            return self._assemble(value, context)
         match value:
             case _core.Aggregate():
                 return self._from_aggregate(value, context)
@@ -136,7 +126,7 @@ class RecordCodec(Codec):
             case Sequence():
                 given = self._in_order(value)
             case _:
-                names = getattr(getattr(value, "dtype", None), "names", None)
+                names = row_names(value)
                 if not names:
                     raise self._not_one(value)
                 given = {name: value[name] for name in names}  # type: ignore[index]
@@ -163,8 +153,9 @@ class RecordCodec(Codec):
         return dict(zip(reached, values, strict=False))
 
     def _assemble(self, given: Mapping[str, object], context: Context) -> bytes:
-        data = bytearray(self.size)
+        whole = _core.own(self.cls, bytes(self.size), context.library)
         chosen: dict[int, tuple[int, str]] = {}
+        tail = 0, b""
         for name, value in given.items():
             slot = self.slots.get(name)
             if slot is None:
@@ -176,24 +167,32 @@ class RecordCodec(Codec):
                         f"{other[1]} and {name} share their memory in a union", "give one of them"
                     )
             try:
-                self._put(slot, value, data, context)
+                number = self._numbers.get(name)
+                if number is not None:
+                    number.__set__(whole, value)
+                elif slot.bits is not None:
+                    self._set_bits(whole, slot, value)
+                else:
+                    data = slot.codec.encode(value, context)
+                    if len(data) == slot.codec.size:
+                        _core.write_bytes(whole, slot.offset, data)
+                    else:
+                        self._check_flexible(slot, context)
+                        tail = slot.offset, data
             except Misfit as misfit:
                 raise misfit.inside(f".{name}") from None
-        return bytes(data)
+        made = _core.read_bytes(whole, 0, self.size)
+        end, data = tail
+        return made if not data else made[:end] + data + made[end + len(data) :]
 
-    def _put(self, slot: Slot, value: object, data: bytearray, context: Context) -> None:
-        if slot.bits is None:
-            encoded = slot.codec.encode(value, context)
-            if len(encoded) != slot.codec.size:
-                self._check_flexible(slot, context)
-            data[slot.offset : slot.offset + len(encoded)] = encoded
-            return
+    def _set_bits(self, whole: _core.Aggregate, slot: Slot, value: object) -> None:
+        data = bytearray(bytes(whole))
         insert(slot, value, data)
+        _core.write_bytes(whole, 0, bytes(data))
 
     def _check_flexible(self, slot: Slot, context: Context) -> None:
-        if not context.flexible or slot.offset + slot.codec.size < max(
-            other.offset + other.codec.size for other in self.slots.values()
-        ):
+        end = max(other.offset + other.codec.size for other in self.slots.values())
+        if not context.flexible or slot.offset + slot.codec.size < end:
             raise wrong_type(
                 "a flexible array has no room here", "make the record by lib.new, or type(p)(...)"
             )
@@ -203,7 +202,7 @@ class RecordCodec(Codec):
         data = _core.read_bytes(value, 0, type(value).size)
         if theirs is self and (not self.pointers or _core.library_of(value) is context.library):
             if self.pointers:
-                context.kept.append(value)
+                context.kept += keeping.held(value)
             return data
         if isinstance(theirs, RecordCodec) and theirs.record.name == self.record.name:
             return self.convert(theirs, data)
@@ -239,8 +238,8 @@ class RecordCodec(Codec):
             value = extract(theirs, data)
             if mine is None and value == 0:
                 return
-            if mine is not None and isinstance(mine.codec, IntegerCodec):
-                self._put(mine, value, result, Context())
+            if mine is not None and isinstance(mine.codec, IntegerCodec | BooleanCodec):
+                insert(mine, value, result)
                 return
         else:
             part = data[theirs.offset : theirs.offset + theirs.codec.size]
@@ -299,200 +298,5 @@ def _field_codec(field: CField, child: Callable[[CType], Codec]) -> Codec:
     return child(field.type)
 
 
-class Member:
-    """A field that C does not read by itself: as its codec says, or a part of its own."""
-
-    __slots__ = ("_codec", "_offset", "_part", "_slot", "_where")
-
-    def __init__(self, record: str, slot: Slot) -> None:
-        self._codec = slot.codec
-        self._offset = slot.offset
-        self._slot = slot
-        self._part: type[_core.Aggregate] | None = getattr(slot.codec, "cls", None)
-        self._where = f"{record}.{slot.name}"
-
-    def __get__(self, record: _core.Aggregate | None, owner: object = None) -> Any:
-        if record is None:
-            return self
-        codec = self._codec
-        if self._part is not None:
-            length = getattr(codec, "length", 0)
-            if length is None:  # a flexible array goes on to the end of the memory
-                length = codec.count(_core.size_of(record) - self._offset)  # type: ignore[attr-defined]
-            return _core.view(self._part, record, self._offset, None, length)
-        if self._slot.bits is not None:  # wider than 64 bits
-            return extract(self._slot, bytes(record))
-        data = _core.read_bytes(record, self._offset, codec.size)
-        return codec.decode(data, _core.library_of(record))
-
-    def __set__(self, record: _core.Aggregate, value: object) -> None:
-        context = Context(_core.library_of(record))
-        try:
-            if self._slot.bits is not None:
-                whole = bytearray(bytes(record))
-                insert(self._slot, value, whole)
-                _core.write_bytes(record, 0, bytes(whole))
-                return
-            data = self._codec.encode(value, context)
-        except Misfit as misfit:
-            raise misfit.error(f"set {self._where}") from None
-        _core.write_bytes(record, self._offset, data)
-        if self._codec.pointers:
-            keeping.keep(record, self._offset, len(data), context.kept)
-
-    def __delete__(self, record: _core.Aggregate) -> None:
-        raise ArgumentTypeError(
-            f"delete {self._where}", "a C field cannot be deleted", hint="set it to zero or None"
-        )
-
-
 def _relative(slot: Slot, base: int) -> tuple[object, ...]:
     return slot.name, slot.codec.key, slot.offset - base, slot.bits, slot.bit
-
-
-def extract(slot: Slot, data: bytes) -> int:
-    """A bit-field's value among the record's bytes."""
-    assert slot.bits is not None
-    unit = int.from_bytes(data[slot.offset : slot.offset + unit_size(slot)], "little")
-    number = unit >> slot.bit & (1 << slot.bits) - 1
-    if isinstance(slot.codec, IntegerCodec) and slot.codec.signed and number >> (slot.bits - 1):
-        number -= 1 << slot.bits
-    return number
-
-
-def insert(slot: Slot, value: object, data: bytearray) -> None:
-    """Write a bit-field's value among the record's bytes."""
-    assert slot.bits is not None
-    assert isinstance(slot.codec, IntegerCodec | BooleanCodec)
-    mask = (1 << slot.bits) - 1
-    place = slice(slot.offset, slot.offset + unit_size(slot))
-    unit = int.from_bytes(data[place], "little")
-    unit = unit & ~(mask << slot.bit) | (slot.codec.number(value) & mask) << slot.bit
-    data[place] = unit.to_bytes(unit_size(slot), "little")
-
-
-def unit_size(slot: Slot) -> int:
-    """How many bytes a bit-field touches."""
-    return (slot.bit + (slot.bits or 0) + 7) // 8
-
-
-def initial(args: tuple[object, ...], fields: Mapping[str, object]) -> object:
-    """What a record is made of: names, one value, or several in order."""
-    if not args:
-        return fields
-    if fields:
-        raise wrong_type("it is given by position and by name", "give a dict, or names only")
-    whole = len(args) == 1 and isinstance(args[0], Mapping | Sequence | _core.Aggregate)
-    return args[0] if whole else args
-
-
-S = TypeVar("S", bound=_core.Aggregate)
-
-
-class Struct(_core.Aggregate):
-    """A structure or union; its class is that of its C type.
-
-    ``type(p)(x=1)`` makes one in this process's memory; ``lib.new`` makes one that the
-    library sees. Comparing compares fields, not padding.
-    """
-
-    __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
-
-    def __new__(cls, /, *args: object, **fields: object) -> Self:
-        """Make one in this process's memory: by position, by name, or of one value."""
-        codec: RecordCodec = cls.codec
-        try:
-            data = codec.encode(initial(args, fields), Context(flexible=True))
-        except Misfit as misfit:
-            raise misfit.error(f"make {codec.record.name}") from None
-        made: Self = _core.own(cls, data, None, len(data))
-        return made
-
-    @property
-    def address(self) -> int:
-        """Where its library sees it.
-
-        Raises:
-            ArgumentTypeError: it does not: this is another process's memory.
-        """
-        library = _core.library_of(self)
-        address = library and _core.address_of(self, library._ferry_session)
-        if address is None:
-            raise ArgumentTypeError(
-                f"take the address of a {type(self).ctype.name}",
-                "it is in this process's memory, and no library sees that",
-                hint="make it by lib.new(...), or pass it itself",
-            )
-        return int(address)
-
-    def as_dict(self) -> dict[str, object]:
-        """Its fields as Python values; records in it as dicts, arrays as lists."""
-        return {name: plain(self[name]) for name in type(self).codec.slots}
-
-    def copy(self) -> Self:
-        """The same value in this process's memory."""
-        return _copy(self)
-
-    def __copy__(self) -> Self:
-        return _copy(self)
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return _copy(self)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._ferry_descriptor(name).__get__(self, type(self))
-
-    def __setitem__(self, name: str, value: object) -> None:
-        self._ferry_descriptor(name).__set__(self, value)
-
-    def _ferry_descriptor(self, name: str) -> Any:
-        codec: RecordCodec = type(self).codec
-        if isinstance(name, str) and name in codec.descriptors:
-            return codec.descriptors[name]
-        return codec.missing(str(name))
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(Struct.__getitem__(self, name) == other[name] for name in type(self).codec.slots)
-
-    def __repr__(self) -> str:
-        return represent(self, DEEPEST)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *type(self).codec.slots})
-
-
-def _copy(record: S) -> S:
-    library = _core.library_of(record)
-    size = _core.size_of(record)
-    made: S = _core.own(type(record), _core.read_bytes(record, 0, size), library, size)
-    if type(record).pointers:
-        keeping.keep(made, 0, size, [record])
-    return made
-
-
-def plain(value: object) -> object:
-    """A value without memory: records as dicts, arrays as lists or text."""
-    if isinstance(value, Struct):
-        return Struct.as_dict(value)
-    return value.plain() if isinstance(value, _core.Aggregate) else value  # type: ignore[attr-defined]
-
-
-def represent(value: object, depth: int) -> str:
-    """A value as ``repr`` shows it: records by their fields, the rest shortened."""
-    if not isinstance(value, Struct):
-        show = getattr(value, "_ferry_show", None)
-        return repr(value) if show is None else str(show(depth))
-    name = type(value).ctype.name
-    if depth == 0:
-        return f"<{name} ...>"
-    try:
-        fields = "".join(
-            f" {field}={represent(Struct.__getitem__(value, field), depth - 1)}"
-            for field in type(value).codec.slots
-        )
-    except Exception as error:
-        return f"<{name}: {error}>"
-    return f"<{name}{fields}>"

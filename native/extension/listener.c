@@ -1,0 +1,157 @@
+/* Listener: serves the callbacks that threads of the library's own make, on one guest lane
+ * (native/channel.h tells of those).
+ *
+ * Its thread sleeps until the library calls back, for ever perhaps, and must not keep the
+ * session alive meanwhile: wait() holds on to the shared memory only, and whoever runs the
+ * listener looks between waits whether the session is still there. */
+#define _GNU_SOURCE
+#include "extension.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct {
+    PyObject_HEAD
+    struct mapping *mapping;
+    uint32_t guest;
+    uint32_t seen; /* the last reply word that was served */
+} Listener;
+
+PyTypeObject *listener_type;
+
+static PyObject *listener_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"session", "guest", NULL};
+    unsigned int guest;
+    Listener *listener;
+    Session *session;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!I", names, session_type, &session, &guest))
+        return NULL;
+    if (guest >= CHANNEL_GUESTS || !session->channel) {
+        PyErr_SetString(PyExc_ValueError, "there is no such lane");
+        return NULL;
+    }
+    listener = (Listener *)type->tp_alloc(type, 0);
+    if (!listener)
+        return NULL;
+    listener->guest = CHANNEL_LANES + guest;
+    listener->mapping = mapping_use(session->mapping);
+    return (PyObject *)listener;
+}
+
+/* Sleep until there may be something to serve; a second at most, against the unforeseen. */
+static PyObject *listener_wait(Listener *listener, PyObject *unused)
+{
+    _Atomic uint32_t *reply = &channel_lane(listener->mapping->address, listener->guest)->reply;
+    const struct timespec limit = {.tv_sec = 1};
+    uint32_t word = listener->seen;
+
+    (void)unused;
+    if (!atomic_compare_exchange_strong(reply, &word, listener->seen | CHANNEL_PARKED) &&
+        word != (listener->seen | CHANNEL_PARKED))
+        Py_RETURN_NONE;
+    Py_BEGIN_ALLOW_THREADS
+    syscall(SYS_futex, reply, FUTEX_WAIT, listener->seen | CHANNEL_PARKED, &limit, NULL, 0);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static bool serve_one(Session *session, struct call *call, struct pending *pending,
+                      PyObject *taken)
+{
+    if (await_reply(session, pending) != CALLED_BACK)
+        return false;
+    if (!call->record->used++) { /* somebody is here: the next one needs a lane, too */
+        PyObject *none = PyObject_CallNoArgs(taken);
+
+        if (!none)
+            PyErr_WriteUnraisable(taken);
+        Py_XDECREF(none);
+    }
+    if (!callback_serve(session, call) || !session_usable(session))
+        return false;
+    if (raise_from(call)) /* there is no call of ours that could raise it */
+        PyErr_WriteUnraisable(taken);
+    post_return(session, pending, 1);
+    return true;
+}
+
+/* Whether the library calls back, or does within the time that spinning is worth. */
+static bool is_called(const Session *session, struct pending *pending)
+{
+    bool called;
+
+    Py_BEGIN_ALLOW_THREADS
+    called = replied_soon(session, pending);
+    Py_END_ALLOW_THREADS
+    return called;
+}
+
+/* serve(session, taken): False when the session is over. */
+static PyObject *listener_serve(Listener *listener, PyObject *args)
+{
+    static const struct ferry_frame nothing; /* what the lane is called with, at depth 0 */
+    struct call call = {.outer = current_call};
+    struct pending pending;
+    Session *session;
+    PyObject *taken;
+    bool alive = true;
+
+    if (!PyArg_ParseTuple(args, "O!O", session_type, &session, &taken))
+        return NULL;
+    if (!session_usable(session))
+        Py_RETURN_FALSE;
+    call.session = session;
+    call.record = &session->lanes[listener->guest];
+    if (call.record->busy) { /* posted before: go on */
+        pending = (struct pending){.record = call.record,
+                                   .lane = session_frame(session, call.record, 0),
+                                   .before = call.record->word};
+        pending_expect(&pending, 0);
+    } else {
+        call.record->busy = true;
+        pending = post_call(session, call.record, 0, &nothing, 0);
+    }
+    pending.deadline = 0; /* the library may take its time */
+    current_call = &call;
+    while (alive && is_called(session, &pending))
+        alive = serve_one(session, &call, &pending, taken);
+    current_call = call.outer;
+    listener->seen = call.record->word;
+    return PyBool_FromLong(alive);
+}
+
+static void listener_dealloc(Listener *listener)
+{
+    PyTypeObject *type = Py_TYPE(listener);
+
+    mapping_leave(listener->mapping);
+    type->tp_free(listener);
+    Py_DECREF(type);
+}
+
+static PyMethodDef methods[] = {
+    {"wait", (PyCFunction)listener_wait, METH_NOARGS, "Sleep until serve() may be needed."},
+    {"serve", (PyCFunction)listener_serve, METH_VARARGS,
+     "serve(session, taken): serve the callbacks that are waiting. taken() is called when\n"
+     "there is the first. False: the session is over."},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Serves the callbacks of one of the library's own threads at a time."},
+    {Py_tp_new, listener_new},
+    {Py_tp_dealloc, listener_dealloc},
+    {Py_tp_methods, methods},
+    {0},
+};
+
+PyType_Spec listener_spec = {
+    .name = "libferry._core.Listener",
+    .basicsize = sizeof(Listener),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};
