@@ -325,7 +325,7 @@ def _check_rows(job: _Map, rule: ErrorRule) -> None:
     failed = _numpy().flatnonzero(directed.COMPARE[rule.operator](flat, rule.value))
     signature = job.signature
     errors = {
-        int(row): directed.failure(library, signature, flat[row].item(), []) for row in failed
+        row: directed.failure(library, signature, flat[row].item(), []) for row in failed.tolist()
     }
     batch.check(signature.name, job.out, errors)
 
