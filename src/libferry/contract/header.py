@@ -147,6 +147,17 @@ class Lazy(Mapping[str, V], Generic[V]):
         return len(self._names())
 
 
+@dataclass(frozen=True, slots=True)
+class AddressConstant:
+    """A number that a macro casts to a pointer: ``((sqlite3_destructor_type)-1)``."""
+
+    type: Pointer
+    value: int
+
+
+Constants = Mapping[str, int | float | str | AddressConstant]
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """What one header declares, for one ABI.
@@ -158,7 +169,7 @@ class Header:
     Attributes:
         functions: by name.
         types: by the names of typedefs, and by ``struct x``, ``union x``, ``enum x``.
-        constants: enumerators and macros that stand for a number or a string.
+        constants: enumerators and macros that stand for a number, a string or an address.
         variables: exported data, by name.
         records: the structs and unions that the header itself defines, not what it
             includes, by their names among the types.
@@ -167,7 +178,7 @@ class Header:
 
     functions: Mapping[str, Signature]
     types: Mapping[str, CType]
-    constants: Mapping[str, int | float | str] = field(default_factory=dict)
+    constants: Constants = field(default_factory=dict)
     variables: Mapping[str, CType] = field(default_factory=dict)
     thread_safe: bool = True
     records: Collection[str] = ()

@@ -25,7 +25,7 @@ from libferry.contract.declared import Declared, Qualified
 from libferry.contract.enums import Enums, enum_type
 from libferry.contract.expressions import evaluate
 from libferry.contract.functions import refusal, signature
-from libferry.contract.header import Header, Lazy, Signature
+from libferry.contract.header import AddressConstant, Header, Lazy, Signature
 from libferry.contract.known_types import known_types, va_list
 from libferry.contract.literals import Constant, NotConstant
 from libferry.contract.macros import TooMuch, expand
@@ -325,10 +325,14 @@ class Reader:
         found = self.outline
         return {**found.typedefs, **found.tags, **found.mentioned, **self.places}
 
-    def constant_value(self, name: str) -> int | float | str | None:
+    def constant_value(self, name: str) -> int | float | str | AddressConstant | None:
         """The value of an enumerator or macro."""
         found = self.constant(name)
-        return None if found is None else found.value
+        if found is None:
+            return None
+        if isinstance(found.type, Pointer) and isinstance(found.value, int):
+            return AddressConstant(found.type, found.value)
+        return found.value
 
     def constant_names(self) -> Collection[str]:
         """Enumerators, and the macros that have a value and a name for users."""
@@ -399,7 +403,7 @@ class Reader:
     def _has_function(self, name: str) -> bool:
         return name in self.outline.functions or self.alias(name) is not None
 
-    def _constants_by_name(self) -> Lazy[int | float | str]:
+    def _constants_by_name(self) -> Lazy[int | float | str | AddressConstant]:
         has = lambda name: self.constant(name) is not None  # noqa: E731
         return Lazy(self.constant_names, self.constant_value, has)
 
@@ -410,7 +414,9 @@ def _built_in(abi_name: str) -> Reader:
     return Reader(ABIS[abi_name], tokenize(va_list(abi_name), "built-in"), strict=True)
 
 
-def _from_python(abi: Abi, value: int | float | str) -> Constant:
+def _from_python(abi: Abi, value: int | float | str | AddressConstant) -> Constant:
+    if isinstance(value, AddressConstant):
+        return Constant(value.value, value.type)
     if isinstance(value, str):
         return Constant(value, Integer("char", 1, abi.char_signed, True))
     if isinstance(value, float):

@@ -322,10 +322,12 @@ def _check_rows(job: _Map, rule: ErrorRule) -> None:
     library = job.function.session.services_of.library
     assert job.out is not None
     flat = job.out.reshape(-1)
-    failed = _numpy().flatnonzero(directed.COMPARE[rule.operator](flat, rule.value))
+    failed: list[int] = (
+        _numpy().flatnonzero(directed.COMPARE[rule.operator](flat, rule.value)).tolist()
+    )
     signature = job.signature
-    errors = {
-        row: directed.failure(library, signature, flat[row].item(), []) for row in failed.tolist()
+    errors: dict[int, Exception] = {
+        row: directed.failure(library, signature, flat[row].item(), []) for row in failed
     }
     batch.check(signature.name, job.out, errors)
 
