@@ -322,9 +322,8 @@ def _check_rows(job: _Map, rule: ErrorRule) -> None:
     library = job.function.session.services_of.library
     assert job.out is not None
     flat = job.out.reshape(-1)
-    failed: list[int] = (
-        _numpy().flatnonzero(directed.COMPARE[rule.operator](flat, rule.value)).tolist()
-    )
+    compare: Callable[[Any, int], Any] = directed.COMPARE[rule.operator]
+    failed: list[int] = _numpy().flatnonzero(compare(flat, rule.value)).tolist()
     signature = job.signature
     errors: dict[int, Exception] = {
         row: directed.failure(library, signature, flat[row].item(), []) for row in failed
