@@ -147,7 +147,7 @@ class Parser(Cursor):
         elif not name:
             self.fail(f"{keyword} has neither a name nor members", at)
         else:  # ``struct s __stdcall f(void)``: no part of the type, but of the declaration
-            _merge(attributes, behind)
+            attributes.merge(behind)
         attributes.meanings += own.meanings
         attributes.convention = own.convention or attributes.convention
         attributes.refused = own.refused or attributes.refused
