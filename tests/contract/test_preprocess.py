@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,19 @@ def test_folders_and_macros_are_checked(options: dict[str, object], complaint: s
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(DeclarationError, match=r"read the header /no/such\.h: No such file"):
         read_header("/no/such.h", ABI)
+
+
+@NEEDS_ZIG
+def test_many_threads_may_ask_a_header_at_once() -> None:
+    """A name that one thread is about to find must not be missing to another."""
+    header = read_header("#include <stdio.h>\n#include <stdlib.h>\n#include <time.h>\n", ABI)
+    names = [*header.functions]
+    start = threading.Barrier(8)
+
+    def ask(_: int) -> list[str]:
+        start.wait()
+        return [str(header.functions[name]) for name in names]
+
+    with ThreadPoolExecutor(8) as pool:
+        first, *others = pool.map(ask, range(8))
+    assert all(other == first for other in others)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from threading import RLock
 
 from libferry.abi import (
     ABIS,
@@ -62,6 +63,7 @@ class Reader:
         self.standard = known_types(abi.os)
         self._typedefs: dict[str, Qualified | None] = {}
         self._resolving = 0
+        self._lock = RLock()
         self._constants: dict[str, Constant | None] = {}
         words = tokens.words
         self.places = {n: at for at, n in self.outline.unnamed.items() if words[at] != "enum"}
@@ -373,10 +375,10 @@ class Reader:
         """Everything, to be read when it is asked for."""
         found = self.outline
         return Header(
-            Lazy(lambda: found.functions, self.signature, self._has_function),
-            Lazy(self.type_names, self.type),
+            Lazy(lambda: found.functions, self.signature, self._has_function, self._lock),
+            Lazy(self.type_names, self.type, None, self._lock),
             self._constants_by_name(),
-            Lazy(lambda: found.objects, self.variable),
+            Lazy(lambda: found.objects, self.variable, None, self._lock),
             self._thread_safe(),
             self._own_records(),
         )
@@ -405,7 +407,7 @@ class Reader:
 
     def _constants_by_name(self) -> Lazy[int | float | str | AddressConstant]:
         has = lambda name: self.constant(name) is not None  # noqa: E731
-        return Lazy(self.constant_names, self.constant_value, has)
+        return Lazy(self.constant_names, self.constant_value, has, self._lock)
 
 
 @lru_cache
