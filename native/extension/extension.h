@@ -265,6 +265,7 @@ struct slot {
     bool character;       /* char: a bytes of length 1 is a value too */
     bool readonly;        /* pointer to const */
     bool text;            /* pointer to char or wchar_t: str is a value */
+    bool lends;           /* its value may take a loan */
     char element;         /* pointee: 'i', 'u', 'f', or 0 for anything */
     uint8_t element_size; /* bytes of the pointee; 1 for void */
     uint16_t offset;      /* in the frame */
@@ -293,7 +294,7 @@ typedef struct {
     uint8_t vector_count, x87_results;
     uint16_t frame_end;   /* where in the frame the arguments end */
     uint16_t frame_bytes; /* where all of it ends, the result included */
-    uint16_t pointers;  /* how many arguments are pointers */
+    uint16_t lenders;   /* how many arguments may take a loan */
     uint16_t address_count;
     struct address *addresses;
     struct slot result;

@@ -108,7 +108,7 @@ def read_header(
 def _open(header: str | os.PathLike[str]) -> tuple[Path | None, str]:
     """The header's path, if it is not given as text, and its text."""
     given = os.fspath(header)
-    if isinstance(header, str) and set(";(\n") & set(given):
+    if isinstance(header, str) and (set(";(\n") & set(given) or given.lstrip().startswith("#")):
         return None, given
     path = Path(given)
     try:

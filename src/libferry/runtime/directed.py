@@ -32,6 +32,7 @@ from libferry.errors import (
     DeclarationError,
 )
 from libferry.runtime import batch
+from libferry.runtime.memory import Out
 from libferry.runtime.memory import Pointer as MemoryPointer
 from libferry.runtime.values import making
 
@@ -76,7 +77,7 @@ class OwnedPointer(MemoryPointer):
         """Free it now. Twice is fine."""
         self._end()
 
-    _end: Callable[[], object]
+    _end: weakref.finalize[..., OwnedPointer]
 
 
 def own(library: Library, pointer: MemoryPointer, free: str) -> OwnedPointer:
@@ -91,7 +92,7 @@ def own(library: Library, pointer: MemoryPointer, free: str) -> OwnedPointer:
     (parameter,) = function.signature.parameters
     address = _core.Pointer(pointer.session, parameter.type.name, pointer.address)
     owned._end = weakref.finalize(owned, _free, function, address)
-    owned._end.atexit = False  # type: ignore[attr-defined]
+    owned._end.atexit = False
     return owned
 
 
@@ -127,7 +128,7 @@ class _Cell:
 
     def result(self, cell: Any) -> object:
         """What the function left there."""
-        value = cell.value if isinstance(cell, _core.Buffer) else cell
+        value = cell.value if isinstance(cell, Out) else cell
         if isinstance(value, MemoryPointer):
             return _returned(self.library, value, self.parameter.string, self.parameter.owned)
         return value
@@ -159,7 +160,7 @@ class _Room:
         data = bytes(memoryview(room)[:count])
         if not self.text:
             return data
-        data = data.split(b"\\0", 1)[0]
+        data = data.split(b"\0", 1)[0]
         encoding = self.library._ferry_encoding
         return data if encoding is None else data.decode(encoding, "surrogateescape")
 
@@ -328,9 +329,7 @@ class DirectedFunction:
 
     def _written(self, call: _Call, sizes: dict[int, int]) -> Iterator[object]:
         """What the function left in what it was given, in order."""
-        measures = {
-            room.length.parameter for room in self._rooms.values() if room.length.pointed
-        }
+        measures = {room.length.parameter for room in self._rooms.values() if room.length.pointed}
         for n, value in enumerate(call.arguments):
             if n in self._rooms:
                 room = self._rooms[n]
@@ -377,9 +376,7 @@ def failure(
     hint = "the library's documentation says what that means"
     if errno:
         hint += f"; errno is {errno}"
-    return CallFailed(
-        f"call {signature.name}", happened, hint=hint, result=result, message=message
-    )
+    return CallFailed(f"call {signature.name}", happened, hint=hint, result=result, message=message)
 
 
 def _message(
