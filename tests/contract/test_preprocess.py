@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from libferry.abi import ABIS
+from libferry.abi import ABIS, Pointer, Void
 from libferry.build import BuildError
 from libferry.build.zig import TARGETS as BUILD_TARGETS
-from libferry.contract import preprocess, read_header
+from libferry.contract import AddressConstant, preprocess, read_header
 from libferry.errors import DeclarationError, UnsupportedDeclaration
 
 ABI = "x86_64-sysv"
@@ -157,8 +159,8 @@ def test_a_macro_is_a_constant_if_it_has_a_value() -> None:
     constants = read_header(text, ABI).constants
     expected = {
         "BASE": 5, "SUM": 21, "TWELVE": 12, "TEXT": "ab\n", "LATER": 21, "SPELLED": "a + b",
-        "WIDE": "wide", "HALF": 0.5, "NONE": 2**64 - 1, "UNSIGNED": 2**32 - 1, "LETTER": 97,
-        "MEMBER": 8, "NEGATIVE": -1,
+        "WIDE": "wide", "HALF": 0.5, "NONE": AddressConstant(Pointer(Void(), 8), 2**64 - 1),
+        "UNSIGNED": 2**32 - 1, "LETTER": 97, "MEMBER": 8, "NEGATIVE": -1,
     }  # fmt: skip
     for name, value in expected.items():
         assert constants[name] == value, name
@@ -208,3 +210,19 @@ def test_folders_and_macros_are_checked(options: dict[str, object], complaint: s
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(DeclarationError, match=r"read the header /no/such\.h: No such file"):
         read_header("/no/such.h", ABI)
+
+
+@NEEDS_ZIG
+def test_many_threads_may_ask_a_header_at_once() -> None:
+    """A name that one thread is about to find must not be missing to another."""
+    header = read_header("#include <stdio.h>\n#include <stdlib.h>\n#include <time.h>\n", ABI)
+    names = [*header.functions]
+    start = threading.Barrier(8)
+
+    def ask(_: int) -> list[str]:
+        start.wait()
+        return [str(header.functions[name]) for name in names]
+
+    with ThreadPoolExecutor(8) as pool:
+        first, *others = pool.map(ask, range(8))
+    assert all(other == first for other in others)

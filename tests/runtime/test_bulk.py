@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 from collections.abc import Iterator
 
@@ -172,6 +173,23 @@ def test_other_integers_are_converted_if_they_fit(native: ferry.Library) -> None
         native.add.map(np.arange(3), np.arange(4))
     with pytest.raises(ferry.ArgumentTypeError, match="no argument is an array"):
         native.add.map(1, 2)
+
+
+@pytest.mark.needs("pyarrow", install="pip install pyarrow")
+def test_arrow_columns_are_read_where_they_lie(native: ferry.Library) -> None:
+    import pyarrow
+
+    column = pyarrow.array([1, 2, 3], pyarrow.int32())
+    assert native.add.map(column, pyarrow.chunked_array([[10], [20, 30]])).tolist() == [11, 22, 33]
+    assert native.add.map(column.buffers()[1], 1).tolist() == [2, 3, 4]
+    with pytest.raises(ferry.ArgumentTypeError, match="float64"):  # which has room for a null
+        native.add.map(pyarrow.array([1, None]), 1)
+
+
+def test_any_buffer_of_numbers_is_a_column(native: ferry.Library) -> None:
+    ones, threes = array.array("i", [1, 2]), memoryview(array.array("i", [3, 4]))
+    assert native.add.map(ones, threes).tolist() == [4, 6]
+    assert native.narrow.map(b"abc").tolist() == [98, 99, 100]
 
 
 def test_nothing_is_mapped_to_nothing(native: ferry.Library) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from threading import RLock
 
 from libferry.abi import (
     ABIS,
@@ -25,7 +26,7 @@ from libferry.contract.declared import Declared, Qualified
 from libferry.contract.enums import Enums, enum_type
 from libferry.contract.expressions import evaluate
 from libferry.contract.functions import refusal, signature
-from libferry.contract.header import Header, Lazy, Signature
+from libferry.contract.header import AddressConstant, Header, Lazy, Signature
 from libferry.contract.known_types import known_types, va_list
 from libferry.contract.literals import Constant, NotConstant
 from libferry.contract.macros import TooMuch, expand
@@ -62,6 +63,7 @@ class Reader:
         self.standard = known_types(abi.os)
         self._typedefs: dict[str, Qualified | None] = {}
         self._resolving = 0
+        self._lock = RLock()
         self._constants: dict[str, Constant | None] = {}
         words = tokens.words
         self.places = {n: at for at, n in self.outline.unnamed.items() if words[at] != "enum"}
@@ -325,10 +327,23 @@ class Reader:
         found = self.outline
         return {**found.typedefs, **found.tags, **found.mentioned, **self.places}
 
-    def constant_value(self, name: str) -> int | float | str | None:
+    def _has_type(self, name: str) -> bool:
+        found = self.outline
+        return (
+            name in found.typedefs
+            or name in found.tags
+            or name in found.mentioned
+            or name in self.places
+        )
+
+    def constant_value(self, name: str) -> int | float | str | AddressConstant | None:
         """The value of an enumerator or macro."""
         found = self.constant(name)
-        return None if found is None else found.value
+        if found is None:
+            return None
+        if isinstance(found.type, Pointer) and isinstance(found.value, int):
+            return AddressConstant(found.type, found.value)
+        return found.value
 
     def constant_names(self) -> Collection[str]:
         """Enumerators, and the macros that have a value and a name for users."""
@@ -369,10 +384,10 @@ class Reader:
         """Everything, to be read when it is asked for."""
         found = self.outline
         return Header(
-            Lazy(lambda: found.functions, self.signature, self._has_function),
-            Lazy(self.type_names, self.type),
+            Lazy(lambda: found.functions, self.signature, self._has_function, self._lock),
+            Lazy(self.type_names, self.type, self._has_type, self._lock),
             self._constants_by_name(),
-            Lazy(lambda: found.objects, self.variable),
+            Lazy(lambda: found.objects, self.variable, None, self._lock),
             self._thread_safe(),
             self._own_records(),
         )
@@ -399,9 +414,9 @@ class Reader:
     def _has_function(self, name: str) -> bool:
         return name in self.outline.functions or self.alias(name) is not None
 
-    def _constants_by_name(self) -> Lazy[int | float | str]:
+    def _constants_by_name(self) -> Lazy[int | float | str | AddressConstant]:
         has = lambda name: self.constant(name) is not None  # noqa: E731
-        return Lazy(self.constant_names, self.constant_value, has)
+        return Lazy(self.constant_names, self.constant_value, has, self._lock)
 
 
 @lru_cache
@@ -410,7 +425,9 @@ def _built_in(abi_name: str) -> Reader:
     return Reader(ABIS[abi_name], tokenize(va_list(abi_name), "built-in"), strict=True)
 
 
-def _from_python(abi: Abi, value: int | float | str) -> Constant:
+def _from_python(abi: Abi, value: int | float | str | AddressConstant) -> Constant:
+    if isinstance(value, AddressConstant):
+        return Constant(value.value, value.type)
     if isinstance(value, str):
         return Constant(value, Integer("char", 1, abi.char_signed, True))
     if isinstance(value, float):

@@ -12,7 +12,7 @@ from libferry import _core
 from libferry.abi import ABIS, Array, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
-from libferry.contract import Header, Signature, declare, parse_type
+from libferry.contract import AddressConstant, Header, Signature, declare, parse_type
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -162,7 +162,11 @@ class Library:
             endless = isinstance(declared, Array) and declared.length is None
             return pointer if endless else pointer.value
         if name in self._ferry_header.constants:
-            return self._ferry_header.constants[name]
+            constant = self._ferry_header.constants[name]
+            if isinstance(constant, AddressConstant):
+                address = constant.value % (1 << (8 * constant.type.size))
+                return self._ferry_make_pointer(constant.type, address) if address else None
+            return constant
         return self[name]
 
     def __setattr__(self, name: str, value: object) -> None:
