@@ -39,11 +39,14 @@ static struct callback_table here;
 
 /* ---- running one ---- */
 
+/* The exception that is set waits in `call`. The first one counts, but for Ctrl-C and the
+ * like: those come before, and the second of them ends the call (function.c). */
 static void keep_exception(Callback *callback, struct call *call)
 {
+    bool stops = !PyErr_ExceptionMatches(PyExc_Exception);
     PyObject *type, *value, *traceback;
 
-    if (!call || call->exception) { /* nobody to raise it from, or somebody was first */
+    if (!call || (call->exception && !stops)) {
         PyErr_WriteUnraisable(callback->callable);
         return;
     }
@@ -53,7 +56,9 @@ static void keep_exception(Callback *callback, struct call *call)
         PyException_SetTraceback(value, traceback);
     Py_XDECREF(type);
     Py_XDECREF(traceback);
-    call->exception = value;
+    if (call->exception && !PyErr_GivenExceptionMatches(call->exception, PyExc_Exception))
+        call->stopped_twice = true;
+    Py_XSETREF(call->exception, value);
 }
 
 static void clear_result(const struct slot *slot, struct ferry_frame *frame)
@@ -115,7 +120,7 @@ static void run(Callback *callback, struct call *call, struct ferry_frame *frame
 bool callback_serve(Session *session, struct call *call)
 {
     char *shared = (char *)session_frame(session, call->record, call->depth + 1);
-    uint64_t number = ((struct ferry_frame *)shared)->function;
+    uint64_t number = *(volatile uint64_t *)&((struct ferry_frame *)shared)->function; /* once */
     const struct slot *slot;
     struct ferry_frame frame;
     Callback *callback;
@@ -126,8 +131,11 @@ bool callback_serve(Session *session, struct call *call)
     slot = &callback->plan->result;
     memcpy((char *)&frame + FRAME_INTEGER, shared + FRAME_INTEGER,
            callback->plan->frame_end - FRAME_INTEGER);
+    atomic_signal_fence(memory_order_seq_cst); /* what is used is the copy */
     call->calling_back = true;
     run(callback, call, &frame);
+    if (PyErr_CheckSignals() != 0) /* the callable may be no Python code, which would look */
+        keep_exception(callback, call);
     call->calling_back = false;
     if (slot->kind != KIND_BYTES && slot->kind != KIND_VOID)
         memcpy(shared + slot->offset, (char *)&frame + slot->offset, slot->width);

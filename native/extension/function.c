@@ -26,7 +26,10 @@ bool raise_from(struct call *call)
 
         PyErr_Fetch(&type, &value, &traceback);
         PyErr_NormalizeException(&type, &value, &traceback);
-        PyException_SetContext(value, exception);
+        if (value == exception)
+            Py_DECREF(exception);
+        else
+            PyException_SetContext(value, exception);
         PyErr_Restore(type, value, traceback);
     } else {
         PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
@@ -102,6 +105,10 @@ static bool call_back(Session *session, struct call *call, struct pending *pendi
 
     if (!callback_serve(session, call) || !session_usable(session))
         return false;
+    if (call->stopped_twice) { /* it may call back for ever, and somebody wants it to end */
+        raise_from(call);
+        return false;
+    }
     post_return(session, pending, call->depth + 1);
     if (pending->deadline) /* it is the library that has to answer in time */
         pending->deadline += monotonic_ns() - began;
@@ -141,6 +148,7 @@ void take_result(const struct slot *slot, struct ferry_frame *frame, const char 
     for (uint16_t i = 0; i < slot->move_count; i++)
         memcpy((char *)frame + slot->moves[i].offset, lane + slot->moves[i].offset,
                slot->moves[i].size);
+    atomic_signal_fence(memory_order_seq_cst); /* no compiler may look there again */
 }
 
 /* The lane for a call: that of the call whose callback this thread is in, one deeper, or
