@@ -148,6 +148,16 @@ bool callback_serve(Session *session, struct call *call)
 
 /* ---- in this process ---- */
 
+/* Who holds the GIL, or NULL; asked without it. */
+static PyThreadState *current_thread(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
 /* A thunk was called that nobody has a callback for any more. */
 static void run_nothing(uint32_t number)
 {
@@ -155,11 +165,18 @@ static void run_nothing(uint32_t number)
     PyErr_WriteUnraisable(NULL);
 }
 
+/* Whether C was entered by our call, and not since then by somebody else's, who calls us
+ * with the GIL where we have let go of it, or without it where we have not. */
+static bool entered_by(const struct call *call)
+{
+    return call && !call->calling_back && !call->record &&
+           (call->thread == NULL) == (current_thread() == PyGILState_GetThisThreadState());
+}
+
 void ferry_enter(uint32_t number, struct ferry_frame *head)
 {
     struct call *call = current_call;
-    /* Whether C was entered by our call, and not since then by somebody else's. */
-    bool ours = call && !call->calling_back && !call->record;
+    bool ours = entered_by(call);
     PyGILState_STATE state = PyGILState_UNLOCKED;
     const struct ferry_callback *plan;
     int error_number = errno;
@@ -175,6 +192,8 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     callback = here.of[number];
     if (plan && callback) {
         Py_INCREF(callback);
+        if (!ours)
+            callback->session->visited = true;
         entry_gather(plan, head, &frame);
         if (ours)
             call->calling_back = true;

@@ -116,6 +116,7 @@ typedef struct {
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
     struct arena arena;
+    bool visited;     /* in this process, a thread that is in no call of ours has called back */
     uint32_t running; /* calls in this process that have not returned, and views of memory */
     uint32_t recent;
     uint32_t waiting;            /* threads that want a lane */
