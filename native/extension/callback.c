@@ -39,11 +39,14 @@ static struct callback_table here;
 
 /* ---- running one ---- */
 
+/* The exception that is set waits in `call`. The first one counts, but for Ctrl-C and the
+ * like: those come before, and the second of them ends the call (function.c). */
 static void keep_exception(Callback *callback, struct call *call)
 {
+    bool stops = !PyErr_ExceptionMatches(PyExc_Exception);
     PyObject *type, *value, *traceback;
 
-    if (!call || call->exception) { /* nobody to raise it from, or somebody was first */
+    if (!call || (call->exception && !stops)) {
         PyErr_WriteUnraisable(callback->callable);
         return;
     }
@@ -53,7 +56,9 @@ static void keep_exception(Callback *callback, struct call *call)
         PyException_SetTraceback(value, traceback);
     Py_XDECREF(type);
     Py_XDECREF(traceback);
-    call->exception = value;
+    if (call->exception && !PyErr_GivenExceptionMatches(call->exception, PyExc_Exception))
+        call->stopped_twice = true;
+    Py_XSETREF(call->exception, value);
 }
 
 static void clear_result(const struct slot *slot, struct ferry_frame *frame)
@@ -115,7 +120,7 @@ static void run(Callback *callback, struct call *call, struct ferry_frame *frame
 bool callback_serve(Session *session, struct call *call)
 {
     char *shared = (char *)session_frame(session, call->record, call->depth + 1);
-    uint64_t number = ((struct ferry_frame *)shared)->function;
+    uint64_t number = *(volatile uint64_t *)&((struct ferry_frame *)shared)->function; /* once */
     const struct slot *slot;
     struct ferry_frame frame;
     Callback *callback;
@@ -126,8 +131,11 @@ bool callback_serve(Session *session, struct call *call)
     slot = &callback->plan->result;
     memcpy((char *)&frame + FRAME_INTEGER, shared + FRAME_INTEGER,
            callback->plan->frame_end - FRAME_INTEGER);
+    atomic_signal_fence(memory_order_seq_cst); /* what is used is the copy */
     call->calling_back = true;
     run(callback, call, &frame);
+    if (PyErr_CheckSignals() != 0) /* the callable may be no Python code, which would look */
+        keep_exception(callback, call);
     call->calling_back = false;
     if (slot->kind != KIND_BYTES && slot->kind != KIND_VOID)
         memcpy(shared + slot->offset, (char *)&frame + slot->offset, slot->width);
@@ -140,6 +148,16 @@ bool callback_serve(Session *session, struct call *call)
 
 /* ---- in this process ---- */
 
+/* Who holds the GIL, or NULL; asked without it. */
+static PyThreadState *current_thread(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
 /* A thunk was called that nobody has a callback for any more. */
 static void run_nothing(uint32_t number)
 {
@@ -147,11 +165,18 @@ static void run_nothing(uint32_t number)
     PyErr_WriteUnraisable(NULL);
 }
 
+/* Whether C was entered by our call, and not since then by somebody else's, who calls us
+ * with the GIL where we have let go of it, or without it where we have not. */
+static bool entered_by(const struct call *call)
+{
+    return call && !call->calling_back && !call->record &&
+           (call->thread == NULL) == (current_thread() == PyGILState_GetThisThreadState());
+}
+
 void ferry_enter(uint32_t number, struct ferry_frame *head)
 {
     struct call *call = current_call;
-    /* Whether C was entered by our call, and not since then by somebody else's. */
-    bool ours = call && !call->calling_back && !call->record;
+    bool ours = entered_by(call);
     PyGILState_STATE state = PyGILState_UNLOCKED;
     const struct ferry_callback *plan;
     int error_number = errno;
@@ -167,6 +192,8 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     callback = here.of[number];
     if (plan && callback) {
         Py_INCREF(callback);
+        if (!ours)
+            callback->session->visited = true;
         entry_gather(plan, head, &frame);
         if (ours)
             call->calling_back = true;

@@ -116,6 +116,7 @@ typedef struct {
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
     struct arena arena;
+    bool visited;     /* in this process, a thread that is in no call of ours has called back */
     uint32_t running; /* calls in this process that have not returned, and views of memory */
     uint32_t recent;
     uint32_t waiting;            /* threads that want a lane */
@@ -140,6 +141,7 @@ struct call {
     bool calling_back;          /* Python runs in a callback of this call */
     PyThreadState *thread;      /* of a call without the GIL; NULL if it kept it */
     PyObject *exception;        /* that a callback raised, or NULL */
+    bool stopped_twice;         /* callbacks raised KeyboardInterrupt, or its like, again */
 };
 
 extern _Thread_local struct call *current_call __attribute__((tls_model("initial-exec")));
@@ -201,7 +203,8 @@ void post_return(Session *session, struct pending *pending, uint32_t depth);
 bool answered_at_once(const struct pending *pending);
 /* Whether there is a reply, or one comes while spinning for it is worth it. */
 bool replied_soon(const Session *session, struct pending *pending);
-/* Without the GIL. May be called again after INTERRUPTED and CALLED_BACK. */
+/* Without the GIL. INTERRUPTED: a signal, or nothing, has come; look after signals. May be
+ * called again after that and after CALLED_BACK. */
 enum outcome await_reply(const Session *session, struct pending *pending);
 void futex_wait_private(_Atomic uint32_t *word, uint32_t value);
 void futex_wake_private(_Atomic uint32_t *word, int count);

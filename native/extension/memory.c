@@ -68,10 +68,19 @@ static void release(Buffer *buffer)
     buffer->data = NULL;
 }
 
+static int buffer_traverse(Buffer *buffer, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(buffer));
+    Py_VISIT(buffer->session);
+    return 0;
+}
+
+/* No tp_clear, here and for Pointer: a cycle through a session is broken there. */
 static void buffer_dealloc(Buffer *buffer)
 {
     PyTypeObject *type = Py_TYPE(buffer);
 
+    PyObject_GC_UnTrack(buffer);
     if (buffer->session)
         release(buffer);
     Py_XDECREF(buffer->session);
@@ -168,6 +177,7 @@ static PyType_Slot buffer_slots[] = {
     {Py_tp_doc, "Memory that this process and the library both see."},
     {Py_tp_new, buffer_new},
     {Py_tp_dealloc, buffer_dealloc},
+    {Py_tp_traverse, buffer_traverse},
     {Py_tp_methods, buffer_methods},
     {Py_tp_getset, buffer_properties},
     {Py_bf_getbuffer, buffer_get},
@@ -179,7 +189,7 @@ static PyType_Slot buffer_slots[] = {
 PyType_Spec buffer_spec = {
     .name = "libferry._core.Buffer",
     .basicsize = sizeof(Buffer),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = buffer_slots,
 };
 
@@ -205,10 +215,18 @@ static PyObject *pointer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)pointer;
 }
 
+static int pointer_traverse(Pointer *pointer, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(pointer));
+    Py_VISIT(pointer->session);
+    return 0;
+}
+
 static void pointer_dealloc(Pointer *pointer)
 {
     PyTypeObject *type = Py_TYPE(pointer);
 
+    PyObject_GC_UnTrack(pointer);
     Py_XDECREF(pointer->session);
     Py_XDECREF(pointer->type);
     type->tp_free(pointer);
@@ -263,6 +281,7 @@ static PyType_Slot pointer_slots[] = {
     {Py_tp_doc, "An address of a library, with its C type."},
     {Py_tp_new, pointer_new},
     {Py_tp_dealloc, pointer_dealloc},
+    {Py_tp_traverse, pointer_traverse},
     {Py_tp_richcompare, pointer_compare},
     {Py_tp_hash, pointer_hash},
     {Py_tp_getset, pointer_properties},
@@ -272,6 +291,6 @@ static PyType_Slot pointer_slots[] = {
 PyType_Spec pointer_spec = {
     .name = "libferry._core.Pointer",
     .basicsize = sizeof(Pointer),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = pointer_slots,
 };

@@ -157,6 +157,7 @@ static int traverse(Aggregate *aggregate, visitproc visit, void *arg)
     Py_VISIT(aggregate->owner);
     Py_VISIT(aggregate->library);
     Py_VISIT(aggregate->kept);
+    Py_VISIT(aggregate->session);
     return 0;
 }
 

@@ -373,10 +373,10 @@ static PyObject *session_close(Session *session, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "|K", &handle))
         return NULL;
-    /* From here on no call begins; code that another thread is running is not
-     * unmapped under its feet. */
+    /* From here on no call begins; code that another thread is running, or may be, is
+     * not unmapped under its feet. */
     session->closed = true;
-    if (first && handle && !session->channel && !session->running) {
+    if (first && handle && !session->channel && !session->running && !session->visited) {
         Py_BEGIN_ALLOW_THREADS
         dlclose((void *)(uintptr_t)handle);
         Py_END_ALLOW_THREADS
