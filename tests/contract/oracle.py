@@ -29,7 +29,7 @@ from libferry.abi import (
     Void,
 )
 from libferry.build.zig import zig_home
-from libferry.contract import Header, Signature
+from libferry.contract import AddressConstant, Header, Signature
 from libferry.contract.preprocess import TARGETS
 from libferry.errors import UnsupportedDeclaration
 
@@ -220,6 +220,8 @@ def _members(record: Record, base: int) -> Iterator[tuple[str, int, CType]]:
 def _constants(header: Header) -> Iterator[str]:
     for name in header.constants:
         value = header.constants[name]
+        if isinstance(value, AddressConstant):
+            value = value.value
         match value:
             case str():
                 if all(" " <= char <= "~" for char in value):

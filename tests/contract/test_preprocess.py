@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from libferry.abi import ABIS
+from libferry.abi import ABIS, Pointer, Void
 from libferry.build import BuildError
 from libferry.build.zig import TARGETS as BUILD_TARGETS
-from libferry.contract import preprocess, read_header
+from libferry.contract import AddressConstant, preprocess, read_header
 from libferry.errors import DeclarationError, UnsupportedDeclaration
 
 ABI = "x86_64-sysv"
@@ -159,8 +159,8 @@ def test_a_macro_is_a_constant_if_it_has_a_value() -> None:
     constants = read_header(text, ABI).constants
     expected = {
         "BASE": 5, "SUM": 21, "TWELVE": 12, "TEXT": "ab\n", "LATER": 21, "SPELLED": "a + b",
-        "WIDE": "wide", "HALF": 0.5, "NONE": 2**64 - 1, "UNSIGNED": 2**32 - 1, "LETTER": 97,
-        "MEMBER": 8, "NEGATIVE": -1,
+        "WIDE": "wide", "HALF": 0.5, "NONE": AddressConstant(Pointer(Void(), 8), 2**64 - 1),
+        "UNSIGNED": 2**32 - 1, "LETTER": 97, "MEMBER": 8, "NEGATIVE": -1,
     }  # fmt: skip
     for name, value in expected.items():
         assert constants[name] == value, name

@@ -65,9 +65,9 @@ def shuffled(count: int) -> list[int]:
 
 
 def test_numbers_are_sorted(libc: libferry.Library) -> None:
-    numbers = libc.new("int[200]", shuffled(200))
-    libc.qsort(numbers, 200, 4, compare_ints)
-    assert numbers == sorted(shuffled(200))
+    numbers = libc.new("int[60]", shuffled(60))
+    libc.qsort(numbers, 60, 4, compare_ints)
+    assert numbers == sorted(shuffled(60))
 
 
 def test_numbers_are_found(libc: libferry.Library) -> None:

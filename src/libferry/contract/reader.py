@@ -327,6 +327,15 @@ class Reader:
         found = self.outline
         return {**found.typedefs, **found.tags, **found.mentioned, **self.places}
 
+    def _has_type(self, name: str) -> bool:
+        found = self.outline
+        return (
+            name in found.typedefs
+            or name in found.tags
+            or name in found.mentioned
+            or name in self.places
+        )
+
     def constant_value(self, name: str) -> int | float | str | AddressConstant | None:
         """The value of an enumerator or macro."""
         found = self.constant(name)
@@ -376,7 +385,7 @@ class Reader:
         found = self.outline
         return Header(
             Lazy(lambda: found.functions, self.signature, self._has_function, self._lock),
-            Lazy(self.type_names, self.type, None, self._lock),
+            Lazy(self.type_names, self.type, self._has_type, self._lock),
             self._constants_by_name(),
             Lazy(lambda: found.objects, self.variable, None, self._lock),
             self._thread_safe(),
