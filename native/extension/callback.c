@@ -189,6 +189,7 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     PyGILState_STATE state = PyGILState_UNLOCKED;
     const struct ferry_callback *plan;
     int error_number = errno;
+    struct entry_way_back way;
     struct ferry_frame frame;
     Callback *callback;
 
@@ -204,7 +205,7 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     if (callback) {
         if (!ours)
             callback->session->visited = true;
-        entry_gather(plan, head, &frame);
+        way = entry_gather(plan, head, &frame);
         if (ours)
             call->calling_back = true;
         run(callback, ours ? call : NULL, &frame);
@@ -212,7 +213,7 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
             call->calling_back = false;
         if (current_call != call)
             Py_FatalError("libferry: calls and callbacks of a thread are out of order");
-        entry_scatter(plan, &frame, head);
+        entry_scatter(&way, &frame, head);
         Py_DECREF(callback);
     } else {
         memset(head, 0, FRAME_STACK);

@@ -565,6 +565,7 @@ static PyGetSetDef properties[] = {
 };
 
 static PyMemberDef members[] = {
+    {"lanes", T_UINT, offsetof(Session, lane_limit), READONLY, "Calls at once."},
     {"services_of", T_OBJECT, offsetof(Session, services), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Session, weakrefs), READONLY, NULL},
     {0},
