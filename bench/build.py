@@ -7,6 +7,7 @@ the compiler their Python was built with, so ours is too where there is one.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
@@ -31,6 +32,18 @@ LIBRARIES = {
     "i386.dll": "-target x86-windows-gnu -shared -nostdlib",
 }
 
+# what is in it, for all who call it
+DECLARATIONS = """
+struct point { int x, y; };
+int add(int a, int b);
+double add_doubles(double a, double b);
+double scale(int count, double value);
+int sum(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l);
+struct point mirror(struct point p);
+int apply(int (*f)(int), int value, int times);
+unsigned work(unsigned value, int steps);
+"""
+
 
 class NotAvailableError(Exception):
     """A contender cannot run here; the message says what to install."""
@@ -47,6 +60,12 @@ def optional(module: str, install: str) -> Any:
 def library(name: str) -> Path:
     """Give the library of `library.c` for one target."""
     return _compile(SOURCES / "library.c", OUTPUT / name, LIBRARIES[name])
+
+
+def allocation_counter() -> Path:
+    """Give the library of `allocations.c`, for this CPU."""
+    options = f"-target {os.uname().machine}-linux-gnu.2.17 -shared -fPIC"
+    return _compile(SOURCES / "allocations.c", OUTPUT / "allocations.so", options)
 
 
 def limit_program() -> Path:
@@ -66,8 +85,12 @@ def limit_module() -> Any:
     return _import_extension("limit", path)
 
 
+@functools.cache
 def cffi_module() -> tuple[Any, str]:
-    """Give cffi's compiled extension for `add`, and the compiler it was built with."""
+    """Give cffi's compiled extension for the library, and the compiler it was built with.
+
+    Python's side of callbacks is the function `plus`, to be defined with `def_extern`.
+    """
     cffi = optional("cffi", "pip install cffi setuptools")
     optional("setuptools", "pip install cffi setuptools")
     _python_headers()
@@ -77,10 +100,8 @@ def cffi_module() -> tuple[Any, str]:
         os.environ["CC"] = os.environ["LDSHARED"] = compiler
         os.environ["LDSHARED"] += " -shared"
     ffi = cffi.FFI()
-    ffi.cdef("int add(int a, int b);")
-    ffi.set_source(
-        "bench_cffi", "int add(int a, int b);", extra_objects=[str(library("x86-64.so"))]
-    )
+    ffi.cdef(DECLARATIONS + 'extern "Python" int plus(int value);')
+    ffi.set_source("bench_cffi", DECLARATIONS, extra_objects=[str(library("x86-64.so"))])
     path = ffi.compile(tmpdir=str(OUTPUT))
     return _import_extension("bench_cffi", Path(path)), _version_of(compiler)
 

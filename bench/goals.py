@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .rounds import Outcome
+from .units import show_count, show_ratio, show_time
+
+Unit = Literal["times", "faster", "more", "seconds", "count"]
 
 
 @dataclass(frozen=True)
@@ -16,25 +19,31 @@ class Goal:
     Attributes:
         section: the section's key.
         contender: who promises.
-        most: the largest value that still keeps the promise.
-        unit: `times` the other contender, seconds `more` than it, or `seconds`.
+        limit: the value that just keeps the promise.
+        unit: `times` the other contender's time at most, so often `faster` than it at
+            least, seconds `more` than it at most, or just `seconds` or a `count`.
         than: the other contender.
     """
 
     section: str
     contender: str
-    most: float
-    unit: Literal["times", "more", "seconds"]
+    limit: float
+    unit: Unit
     than: str = ""
 
     def describe(self, reference: str | None = None) -> str:
         """Write the promise; the reference of a table need not be named in it."""
         than = "" if self.than == reference else f" {self.than}"
-        if self.unit == "times":
-            return f"≤ {self.most:g} ×{than}"
-        if self.unit == "more":
-            return f"≤ +{show_time(self.most)}{than and ' on'}{than}"
-        return f"≤ {show_time(self.most)}" if self.most else "no time"
+        match self.unit:
+            case "times":
+                return f"≤ {self.limit:g} ×{than}"
+            case "faster":
+                return f"≥ {self.limit:g} × as fast as {self.than}"
+            case "more":
+                return f"≤ +{show_time(self.limit)}{than and ' on'}{than}"
+            case "count":
+                return f"≤ {show_count(self.limit)}" if self.limit else "none"
+        return f"≤ {show_time(self.limit)}" if self.limit else "no time"
 
     def measured(self, outcome: Outcome) -> float | None:
         """Compute what the promise is about, or None if somebody was absent."""
@@ -43,29 +52,22 @@ class Goal:
             return None
         if self.unit == "times":
             return statistics.median(outcome.ratios(self.contender, self.than))
+        if self.unit == "faster":
+            return statistics.median(outcome.ratios(self.than, self.contender))
         if self.unit == "more":
             return statistics.median(outcome.differences(self.contender, self.than))
         return outcome.median(self.contender)
 
+    def kept(self, value: float) -> bool:
+        """Whether what was measured keeps the promise."""
+        return value >= self.limit if self.unit == "faster" else value <= self.limit
+
     def show(self, value: float) -> str:
-        if self.unit == "times":
+        if self.unit in ("times", "faster"):
             return f"{show_ratio(value)} ×"
+        if self.unit == "count":
+            return show_count(value)
         return ("+" if self.unit == "more" and value >= 0 else "") + show_time(value)
-
-
-def show_ratio(ratio: float) -> str:
-    """Write a ratio with as many digits as mean anything."""
-    return f"{ratio:.0f}" if ratio >= 99.5 else f"{ratio:.2f}"
-
-
-def show_time(seconds: float) -> str:
-    """Write a time with the unit that suits it."""
-    if seconds == 0:
-        return "0"
-    for unit, size in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3)):
-        if abs(seconds) < 999.5 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 GOALS = [
@@ -85,4 +87,27 @@ GOALS = [
     Goal("idle", "libferry worker x86-64", 0, "seconds"),
     Goal("idle", "libferry worker i386", 0, "seconds"),
     Goal("idle", "libferry worker Wine x86-64", 0, "seconds"),
+    Goal("by-value", "libferry, a structure", 1.5, "times", "libferry, two numbers"),
+    Goal("by-value", "libferry, twelve numbers", 1.5, "times", "libferry, two numbers"),
+    Goal("by-value-hot", "x86-64, a structure", 1.5, "times", "x86-64, two numbers"),
+    Goal("by-value-hot", "x86-64, twelve numbers", 1.5, "times", "x86-64, two numbers"),
+    Goal("by-value-hot", "i386, a structure", 1.5, "times", "i386, two numbers"),
+    Goal("by-value-hot", "i386, twelve numbers", 1.5, "times", "i386, two numbers"),
+    Goal("callback", "libferry, one callback", 1.2, "times", "cffi, API mode, one callback"),
+    Goal("callback", "libferry, one callback", 1.2, "times", "cffi, ABI mode, one callback"),
+    Goal("callback", "libferry, each of 100", 1.2, "times", "cffi, API mode, each of 100"),
+    Goal("callback", "libferry, each of 100", 1.2, "times", "cffi, ABI mode, each of 100"),
+    Goal("callback-hot", "x86-64, each of 100", 2, "times", "x86-64, none"),
+    Goal("callback-hot", "x86-64, one callback", 2, "times", "x86-64, none"),
+    Goal("callback-hot", "i386, each of 100", 2, "times", "i386, none"),
+    Goal("callback-hot", "i386, one callback", 2, "times", "i386, none"),
+    Goal("map", "in-process", 100, "faster", "ctypes, a loop"),
+    Goal("map", "worker x86-64", 1.2, "times", "in-process"),
+    Goal("map", "worker i386", 1.2, "times", "in-process"),
+    Goal("map", "worker Wine x86-64", 1.5, "times", "in-process"),
+    Goal("map", "worker Wine i386", 1.5, "times", "in-process"),
+    Goal("threads", "work, 2 threads", 0.6, "times", "work, 1 thread"),
+    Goal("allocations", "in-process", 0, "count"),
+    Goal("allocations", "worker x86-64, this side", 0, "count"),
+    Goal("allocations", "worker x86-64, its side", 0, "count"),
 ]

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .build import NotAvailableError, library, optional
+from .build import DECLARATIONS, NotAvailableError, library, optional
 from .pin import anywhere, pinned
 from .rounds import Contender, Run, statement
 
@@ -34,6 +34,11 @@ def opened(stack: ExitStack, path: Path | str, header: str, **options: Any) -> A
     lib = load(path, header, **options)
     stack.callback(lib.close)
     return lib
+
+
+def loaded(stack: ExitStack, file: str, isolation: str = "worker") -> Any:
+    """Load one of the libraries of `library.c`, with all its functions."""
+    return opened(stack, library(file), DECLARATIONS, isolation=isolation)
 
 
 def worker_pid(lib: Any) -> int:

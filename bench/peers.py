@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from .answer import answer, ctypes_add
-from .build import SOURCES, NotAvailableError, cffi_module, library, optional
+from .build import DECLARATIONS, SOURCES, NotAvailableError, cffi_module, library, optional
 from .rounds import Contender, Run, statement
 
 _MSL_NEEDS = "pip install msl-loadlib; apt-get install libc6-i386 lib32z1"
@@ -27,20 +27,39 @@ def with_ctypes(name: str, loader: type[ctypes.CDLL] = ctypes.CDLL) -> Contender
     )
 
 
-def with_cffi_abi(name: str) -> Contender:
+class Point(ctypes.Structure):
+    _fields_ = (("x", ctypes.c_int), ("y", ctypes.c_int))
+
+
+CtypesCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
+
+
+def ctypes_library() -> ctypes.CDLL:
+    """Open the library with the types of its functions declared."""
+    lib = ctypes.CDLL(str(library("x86-64.so")))
+    number = ctypes.c_int
+    lib.add.argtypes = [number] * 2
+    lib.sum.argtypes = [number] * 12
+    lib.mirror.argtypes, lib.mirror.restype = [Point], Point
+    lib.apply.argtypes = [CtypesCallback, number, number]
+    return lib
+
+
+def cffi_abi() -> tuple[Any, Any]:
     """Open the library when the program runs; cffi calls it through libffi."""
-
-    def open_(_: ExitStack) -> Run:
-        ffi = optional("cffi", "pip install cffi").FFI()
-        ffi.cdef("int add(int a, int b);")
-        return statement("f(1, 2)", f=ffi.dlopen(str(library("x86-64.so"))).add)
-
-    return Contender(name, open_)
+    ffi = optional("cffi", "pip install cffi").FFI()
+    ffi.cdef(DECLARATIONS)
+    return ffi, ffi.dlopen(str(library("x86-64.so")))
 
 
-def with_cffi_api(name: str) -> Contender:
+def cffi_api() -> tuple[Any, Any]:
     """Compile an extension that calls the library directly."""
-    return Contender(name, lambda _: statement("f(1, 2)", f=cffi_module()[0].lib.add))
+    module, _ = cffi_module()
+    return module.ffi, module.lib
+
+
+def with_cffi(name: str, opened: Callable[[], tuple[Any, Any]]) -> Contender:
+    return Contender(name, lambda _: statement("f(1, 2)", f=opened()[1].add))
 
 
 def start_multiprocessing(stack: ExitStack, method: str) -> tuple[Connection, int]:

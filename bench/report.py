@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .goals import GOALS, show_ratio, show_time
+from .goals import GOALS
 from .rounds import Outcome
+from .units import show_ratio
 
 HEADINGS = ["contender", "median", "ratio", "middle half", "goal"]
 
@@ -38,7 +39,7 @@ def rows(outcome: Outcome) -> Iterator[list[str]]:
             if len(ratios) > 1 and name != reference:
                 low, _, high = statistics.quantiles(ratios, n=4)
                 middle = f"{show_ratio(low)} to {show_ratio(high)}"
-        yield [name, show_time(outcome.median(name)), ratio, middle]
+        yield [name, outcome.section.show(outcome.median(name)), ratio, middle]
 
 
 def verdicts(outcome: Outcome, name: str) -> Iterator[tuple[str, str]]:
@@ -50,7 +51,7 @@ def verdicts(outcome: Outcome, name: str) -> Iterator[tuple[str, str]]:
             if value is None:
                 yield "?", f"{promise}: not measured"
             else:
-                yield "yes" if value <= goal.most else "no", f"{promise}: {goal.show(value)}"
+                yield "yes" if goal.kept(value) else "no", f"{promise}: {goal.show(value)}"
 
 
 def print_section(console: Console, outcome: Outcome) -> None:
@@ -111,7 +112,7 @@ def not_reached(outcomes: Sequence[Outcome]) -> str:
         line = f"- {goal.section}, {goal.contender}: the goal is {goal.describe()}"
         if value is None:
             unknown.append(f"{line}; not measured.")
-        elif value > goal.most:
+        elif not goal.kept(value):
             missed.append(f"{line}; measured {goal.show(value)}.")
     if not missed and not unknown:
         return "Every goal was reached in this run."

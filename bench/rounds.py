@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from .build import NotAvailableError
+from .units import show_time
 
 # Gives the seconds that one of `count` calls took.
 Run = Callable[[int], float]
@@ -46,6 +47,7 @@ class Section:
         contenders: who takes part, in the order of the table.
         count: calls per round; None finds a count that fills `ROUND_SECONDS`.
         rounds: how many rounds; None takes the command line's.
+        show: writes a value; they are seconds but for counts of something else.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Section:
     contenders: Sequence[Contender]
     count: int | None = None
     rounds: int | None = None
+    show: Callable[[float], str] = show_time
 
 
 @dataclass

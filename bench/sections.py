@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from . import limit, ours, peers
+from .allocations import ALLOCATIONS
 from .build import NotAvailableError, library
+from .callbacks import CALLBACK, CALLBACK_HOT
+from .columns import MAP
 from .pin import anywhere, same_cpu, two_cpus
 from .rounds import Contender, Run, Section, statement
+from .structures import BY_VALUE, BY_VALUE_HOT
+from .threads import CHECKED, THREADS
 
 LIBZ = Path("/usr/lib/x86_64-linux-gnu/libz.so.1")
 MEBIBYTE = 1 << 20
@@ -38,8 +43,8 @@ IN_PROCESS = Section(
         ours.add_keeping_gil("libferry, GIL kept"),
         peers.with_ctypes("ctypes"),
         peers.with_ctypes("ctypes, GIL kept", ctypes.PyDLL),
-        peers.with_cffi_abi("cffi, ABI mode"),
-        peers.with_cffi_api("cffi, API mode"),
+        peers.with_cffi("cffi, ABI mode", peers.cffi_abi),
+        peers.with_cffi("cffi, API mode", peers.cffi_api),
     ],
 )
 
@@ -311,4 +316,20 @@ IDLE = Section(
     rounds=1,
 )
 
-ALL = [IN_PROCESS, HOT, PARKED, SPARSE, BULK, START, IDLE]
+ALL = [
+    IN_PROCESS,
+    HOT,
+    PARKED,
+    SPARSE,
+    BY_VALUE,
+    BY_VALUE_HOT,
+    CALLBACK,
+    CALLBACK_HOT,
+    MAP,
+    THREADS,
+    CHECKED,
+    ALLOCATIONS,
+    BULK,
+    START,
+    IDLE,
+]

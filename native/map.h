@@ -21,7 +21,7 @@ enum map_form {
     MAP_FRAME,    /* any function: each row is written to the frame */
     MAP_INTEGERS, /* all arguments are integers no wider than a register, and the result one, */
     MAP_DOUBLES,  /* or all double, */
-    MAP_FLOATS,   /* or all float; at most MAP_FAST of them, all of them columns, cdecl */
+    MAP_FLOATS,   /* or all float; 1 to MAP_FAST of them, all of them columns, cdecl */
     MAP_BATCH,    /* any function: each row has a frame of its own, `stride` bytes apart */
 };
 

@@ -78,8 +78,12 @@ static PyObject *call_python(Callback *callback, const struct ferry_frame *frame
             break;
         have++;
     }
-    if (have == count)
-        result = PyObject_Vectorcall(callback->callable, values, (size_t)count, NULL);
+    if (have == count) {
+        PyObject *callable = Py_NewRef(callback->callable); /* which may release itself */
+
+        result = PyObject_Vectorcall(callable, values, (size_t)count, NULL);
+        Py_DECREF(callable);
+    }
     while (have > 0)
         Py_DECREF(values[--have]);
     return result;
@@ -311,8 +315,10 @@ static bool take_out(Callback *callback)
 static PyObject *callback_drop(Callback *callback, PyObject *unused)
 {
     (void)unused;
-    if (take_out(callback))
+    if (take_out(callback)) {
+        Py_SETREF(callback->callable, Py_NewRef(Py_None));
         Py_DECREF(callback);
+    }
     Py_RETURN_NONE;
 }
 

@@ -15,8 +15,9 @@
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
  *   record.c     structures, unions and arrays (record.h)
- *   record_class.c   the class of their classes
+ *   array.c      an array's elements, and a record's parts
  *   field.c      a number in one of those
+ *   record_class.c   the class of their classes
  *   module.c     the module
  *
  * Nothing here explains an error. What went wrong is handed, as a short code, to
@@ -115,7 +116,7 @@ typedef struct {
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
     struct arena arena;
-    uint32_t running; /* calls in this process that have not returned */
+    uint32_t running; /* calls in this process that have not returned, and views of memory */
     uint32_t recent;
     uint32_t waiting;            /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */
@@ -212,7 +213,7 @@ typedef struct {
     Session *session;
     PyObject *type; /* the pointer type it is passed as, or None: any */
     char *data;     /* NULL once freed */
-    uint64_t offset; /* in the channel; unused in-process */
+    uint64_t offset; /* in the channel; in-process, in what malloc gave */
     Py_ssize_t size;
     Py_ssize_t exports; /* views and calls that use it */
 } Buffer;
@@ -264,6 +265,7 @@ struct slot {
     bool character;       /* char: a bytes of length 1 is a value too */
     bool readonly;        /* pointer to const */
     bool text;            /* pointer to char or wchar_t: str is a value */
+    bool lends;           /* its value may take a loan */
     char element;         /* pointee: 'i', 'u', 'f', or 0 for anything */
     uint8_t element_size; /* bytes of the pointee; 1 for void */
     uint16_t offset;      /* in the frame */
@@ -292,7 +294,7 @@ typedef struct {
     uint8_t vector_count, x87_results;
     uint16_t frame_end;   /* where in the frame the arguments end */
     uint16_t frame_bytes; /* where all of it ends, the result included */
-    uint16_t pointers;  /* how many arguments are pointers */
+    uint16_t lenders;   /* how many arguments may take a loan */
     uint16_t address_count;
     struct address *addresses;
     struct slot result;

@@ -200,7 +200,8 @@ int field_store(PyObject *self, PyObject *target, Py_ssize_t more, PyObject *val
     char *cell;
 
     if (!plain_bits(field, value, &bits)) {
-        PyObject *plain = PyObject_CallOneArg(field->convert, value);
+        PyObject *plain = field->convert ? PyObject_CallOneArg(field->convert, value)
+                                         : PyErr_Format(PyExc_RuntimeError, "it is being unmade");
         bool fits = plain && plain_bits(field, plain, &bits);
 
         Py_XDECREF(plain);

@@ -258,7 +258,7 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
 {
     Function *function = (Function *)self;
     Session *session = function->session;
-    struct loan loans[function->plan->pointers + 1];
+    struct loan loans[function->plan->lenders + 1];
     struct ferry_frame frame;
     struct packing packing = packing_of(function, &frame, loans);
     PyObject *result = NULL;
@@ -305,7 +305,7 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     function->name = Py_NewRef(name);
     function->keep_gil = keep_gil;
     function->service = service;
-    function->vectorcall = session->channel || plan->pointers ? call_anything : call_numbers;
+    function->vectorcall = session->channel || plan->lenders ? call_anything : call_numbers;
     return (PyObject *)function;
 }
 

@@ -39,7 +39,13 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
             memset(buffer->data, 0, (size_t)size); /* somebody may have used it before */
         }
     } else {
-        buffer->data = calloc((size_t)size + 1, 1);
+        /* aligned as the arena's; calloc, since what nobody touches then costs nothing */
+        char *start = calloc((size_t)size + ARENA_ALIGN, 1);
+
+        if (start) {
+            buffer->offset = -(uintptr_t)start % ARENA_ALIGN;
+            buffer->data = start + buffer->offset;
+        }
     }
     if (!buffer->data) {
         raise_by(HOOK_ARENA, "(On)", (PyObject *)session, size);
@@ -58,7 +64,7 @@ static void release(Buffer *buffer)
     if (buffer->session->channel)
         arena_give(&buffer->session->arena, buffer->offset, (uint64_t)buffer->size);
     else
-        free(buffer->data);
+        free(buffer->data - buffer->offset);
     buffer->data = NULL;
 }
 

@@ -55,7 +55,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
         return NULL;
     pending->waited = true; /* nothing to wait for yet */
     pending->function = (Function *)Py_NewRef(self);
-    pending->loans = PyMem_Calloc(plan->pointers + 1u, sizeof *pending->loans);
+    pending->loans = PyMem_Calloc(plan->lenders + 1u, sizeof *pending->loans);
     if (!pending->loans) {
         Py_DECREF(pending);
         return PyErr_NoMemory();

@@ -70,7 +70,8 @@ static bool place(Aggregate *made, char *start, Py_ssize_t size, Py_ssize_t offs
         PyErr_SetString(PyExc_ValueError, "the view would leave the memory");
         return false;
     }
-    made->data = start + offset;
+    if (start)
+        made->data = start + offset;
     return true;
 }
 
@@ -221,6 +222,8 @@ static int get_buffer(PyObject *self, Py_buffer *view_, int flags)
     view_->obj = NULL;
     if (!data || PyBuffer_FillInfo(view_, self, data, size, 0, flags) != 0)
         return -1;
+    if (((Aggregate *)self)->session)
+        ((Aggregate *)self)->session->running++; /* what a view shows is not unmapped */
     if (class->shape == Py_None || !(flags & PyBUF_ND))
         return 0;
     inner = PyTuple_GET_SIZE(class->shape);
@@ -252,7 +255,8 @@ static int get_buffer(PyObject *self, Py_buffer *view_, int flags)
 
 static void put_buffer(PyObject *self, Py_buffer *view_)
 {
-    (void)self;
+    if (((Aggregate *)self)->session)
+        ((Aggregate *)self)->session->running--;
     PyMem_Free(view_->internal);
 }
 

@@ -1,4 +1,5 @@
-/* Structures, unions and arrays as Python objects: record.c, record_class.c, field.c.
+/* Structures, unions and arrays as Python objects: record.c, record_class.c,
+ * array.c, field.c.
  *
  * An Aggregate is bytes with a class. The class says what the bytes are (its C type,
  * its ABI, its fields) and is made by libferry.runtime.values, one per C type and

@@ -36,9 +36,30 @@ static PyObject *class_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_ValueError, "that is no layout");
         return NULL;
     }
+    if (shape != Py_None) {
+        Py_ssize_t bytes = itemsize;
+
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(shape); i++) {
+            Py_ssize_t length = PyLong_AsSsize_t(PyTuple_GET_ITEM(shape, i));
+
+            if (length < 0 || __builtin_mul_overflow(bytes, length, &bytes))
+                bytes = -1;
+        }
+        if (bytes != size) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_ValueError, "the items are not the element");
+            return NULL;
+        }
+    }
     class = (AggregateType *)PyType_Type.tp_new(meta, args, NULL);
     if (!class)
         return NULL;
+    if (!PyType_IsSubtype((PyTypeObject *)class, aggregate_type) ||
+        class->type.ht_type.tp_basicsize != aggregate_type->tp_basicsize) {
+        PyErr_SetString(PyExc_TypeError, "a C type's class is one of Aggregates, without slots");
+        Py_DECREF(class);
+        return NULL;
+    }
     class->ctype = Py_NewRef(ctype);
     class->abi = Py_NewRef(abi);
     class->codec = Py_NewRef(codec);

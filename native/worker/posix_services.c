@@ -1,8 +1,10 @@
-/* The services that differ by platform, for Linux. The extension links these too,
- * so that opening a library in-process and in a worker is the same code. */
+/* The services that differ by platform, for Linux and macOS. The extension links these
+ * too, so that opening a library in-process and in a worker is the same code. */
+#define _GNU_SOURCE
 #include "worker.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <string.h>
 
 void *platform_open(const char *path, char *message, uint32_t size)
@@ -19,9 +21,26 @@ void *platform_open(const char *path, char *message, uint32_t size)
     return library;
 }
 
+/* "name@VERSION", or "name@@VERSION" where it is the default: a symbol version of ELF. */
+static void *versioned(void *library, const char *name, const char *at)
+{
+#ifdef __ELF__
+    char *plain = strndup(name, (size_t)(at - name));
+    void *found = plain ? dlvsym(library, plain, at[1] == '@' ? at + 2 : at + 1) : NULL;
+
+    free(plain);
+    return found;
+#else
+    (void)at; /* the name may have an @ of its own */
+    return dlsym(library, name);
+#endif
+}
+
 void *platform_symbol(void *library, const char *name)
 {
-    return dlsym(library, name);
+    const char *at = strchr(name, '@');
+
+    return at ? versioned(library, name, at) : dlsym(library, name);
 }
 
 int platform_errno_of(const char *library)

@@ -215,19 +215,25 @@ void *platform_open(const char *path, char *message, uint32_t size)
     return NULL;
 }
 
-/* "#7" names an export that has only an ordinal. */
+/* The number in "#7", an export that may have no name; 0: it is a name after all. */
+static uintptr_t ordinal_of(const char *name)
+{
+    const char *digit = name + 1;
+    uintptr_t ordinal = 0;
+
+    if (name[0] != '#')
+        return 0;
+    while (*digit >= '0' && *digit <= '9' && ordinal <= 0xffff)
+        ordinal = ordinal * 10 + (uintptr_t)(*digit++ - '0');
+    return *digit || ordinal > 0xffff ? 0 : ordinal;
+}
+
 void *platform_symbol(void *library, const char *name)
 {
     DWORD before = GetLastError();
-    uintptr_t ordinal = 0;
-    FARPROC found;
+    uintptr_t ordinal = ordinal_of(name);
+    FARPROC found = GetProcAddress(library, ordinal ? (const char *)ordinal : name);
 
-    if (name[0] == '#') {
-        for (const char *digit = name + 1; *digit >= '0' && *digit <= '9'; digit++)
-            ordinal = ordinal * 10 + (uintptr_t)(*digit - '0');
-        name = (const char *)(ordinal & 0xffff);
-    }
-    found = GetProcAddress(library, name);
     SetLastError(before);
     return (void *)found;
 }

@@ -152,3 +152,19 @@ class RowErrors(FerryError):
         super().__init__(tried, happened, hint=hint)
         self.errors = errors
         self.results = results
+
+
+class CallFailed(FerryError):
+    """A function returned what its contract says is an error.
+
+    Attributes:
+        result: what it returned.
+        message: what the library's own message function says of it, or None.
+    """
+
+    def __init__(
+        self, tried: str, happened: str, *, hint: str, result: object, message: str | None
+    ) -> None:
+        super().__init__(tried, happened, hint=hint)
+        self.result = result
+        self.message = message

@@ -128,6 +128,8 @@ class Oracle:
                 continue
             if visibility in ("STV_HIDDEN", "STV_INTERNAL"):
                 continue
+            if symbol["st_shndx"] == "SHN_ABS" and symbol.name in versions.values():
+                continue  # GNU's linker names each version so
             number = numbers.get_symbol(index)["ndx"] if numbers else 0
             number = number if isinstance(number, int) else 0
             version, hidden = versions.get(number & 0x7FFF), bool(number & 0x8000)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
+import pefile  # type: ignore[import-untyped]
 import pytest
 
 from tests.cli.conftest import DLL32, LIBZ, NEEDS_DLL32, NEEDS_LIBZ, ferry
+
+LIBSTDCXX = "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"
 
 
 @NEEDS_LIBZ
@@ -26,6 +31,34 @@ def test_exports_are_counted_and_listed() -> None:
     assert "functions" in count
     assert "  zlibVersion" in lines
     assert "  inflateMark@@ZLIB_1.2.3.4" in lines
+
+
+@NEEDS_LIBZ
+@pytest.mark.needs("nm", install="apt-get install binutils")
+def test_versions_are_no_exports_of_their_own() -> None:
+    """nm shows the symbol that GNU's linker makes of each version as absolute: A."""
+    shown = subprocess.run(["nm", "-D", LIBZ], capture_output=True, text=True, check=True).stdout
+    versions = {line.split()[2] for line in shown.splitlines() if " A " in line}
+    assert "ZLIB_1.2.0" in versions
+    listed = {line.split()[0].split("@")[0] for line in ferry("inspect", LIBZ).out.splitlines()}
+    assert not versions & listed
+
+
+@NEEDS_DLL32
+def test_the_exports_of_a_dll_have_their_ordinals() -> None:
+    with pefile.PE(DLL32) as pe:
+        crc32 = next(s for s in pe.DIRECTORY_ENTRY_EXPORT.symbols if s.name == b"crc32")
+    assert f"  crc32 (#{crc32.ordinal})" in ferry("inspect", DLL32).out.splitlines()
+
+
+@pytest.mark.needs("pydemumble", install="pip install 'libferry[demangle]'")
+@pytest.mark.needs(LIBSTDCXX, install="apt-get install libstdc++6")
+def test_cxx_names_are_shown_as_they_were_written() -> None:
+    name, meaning = "_ZNKSt9exception4whatEv", "std::exception::what() const"
+    listed = f"  {name}@@GLIBCXX_3.4  {meaning}"
+    assert listed in ferry("inspect", LIBSTDCXX).out.splitlines()
+    exports = ferry("inspect", LIBSTDCXX, "--json").json["exports"]
+    assert {e["name"]: e["demangled"] for e in exports}[name] == meaning
 
 
 @NEEDS_DLL32

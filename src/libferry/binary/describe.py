@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from libferry.binary.mangled import demangle
 from libferry.binary.model import Binary, Export
 from libferry.binary.window import decode
 
@@ -29,13 +30,15 @@ def as_dict(binary: Binary, *, exports: bool = True) -> dict[str, object]:
         "interpreter": binary.interpreter,
     }
     if exports:
-        facts["exports"] = [_export_as_dict(export) for export in binary.exports]
+        meant = demangle(export.name for export in binary.exports)
+        facts["exports"] = [_export_as_dict(e, meant.get(e.name)) for e in binary.exports]
     return facts
 
 
-def _export_as_dict(export: Export) -> dict[str, object]:
+def _export_as_dict(export: Export, demangled: str | None) -> dict[str, object]:
     return {
         "name": export.name,
+        "demangled": demangled,
         "kind": export.kind,
         "version": export.version,
         "hidden": export.hidden,

@@ -16,7 +16,9 @@ buckets, so if the first 8-byte word is that large, it is two words of 4.
 
 Versions lie beside the symbols, in three more tables: ``DT_VERSYM`` has one number
 for each symbol, ``DT_VERDEF`` is a list in which that number has a name, and the
-number's highest bit marks the versions that only old callers still get.
+number's highest bit marks the versions that only old callers still get. GNU's linker also
+makes a symbol of each version, ``ZLIB_1.2.0@@ZLIB_1.2.0``: an absolute one of value 0,
+which is nobody's data. Those are left out.
 
 Specifications: gABI chapter 5, "Hash Table"; "Symbol Versioning" in the Linux
 Standard Base, Core, chapter 10.7; for DT_GNU_HASH the only text is the code, in
@@ -45,7 +47,7 @@ from libferry.binary.window import PAGE, Window
 # gABI, "Symbol Table": st_info, st_other and st_shndx
 GLOBAL_BINDINGS = {1, 2, 10}  # STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE
 HIDDEN_VISIBILITIES = {1, 2}  # STV_INTERNAL, STV_HIDDEN
-SHN_UNDEF = 0
+SHN_UNDEF, SHN_ABS = 0, 0xFFF1
 STT_NOTYPE = 0
 KINDS: dict[int, ExportKind] = {
     1: "data",  # STT_OBJECT
@@ -95,6 +97,8 @@ def exports(window: Window) -> tuple[Export, ...]:
         text = image.string(name, "the name of a symbol")
         if text:
             version, hidden = version_of(index)
+            if section == SHN_ABS and text == version and not value:
+                continue
             found.append(Export(text, kind, version, value, None, hidden))
     return tuple(found)
 

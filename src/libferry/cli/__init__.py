@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 import libferry
-from libferry.cli import call, doctor, failure, inspect, output, tour
+from libferry.cli import call, doctor, failure, inspect, layout, output, tour
 from libferry.errors import FerryError
 
 INTERRUPTED = 128 + 2  # as a shell reports a program that SIGINT ended
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.command("call", cls=call.Command)(call.command)
 app.command("inspect")(inspect.command)
+app.command("layout")(layout.command)
 app.command("doctor")(doctor.command)
 app.command("tour")(tour.command)
 
@@ -59,6 +60,7 @@ def _libferry(
 
     \b
     libferry inspect zlib1.dll            what is this file?
+    libferry layout point.h               where do the members of its structures lie?
     libferry doctor                       what can this machine host?
     libferry tour                         see it work, for every target
     libferry call libz.so.1 'const char *zlibVersion(void)'

@@ -11,10 +11,12 @@ import typer
 
 from libferry.binary import Binary, Export, read
 from libferry.binary.describe import as_dict
+from libferry.binary.mangled import can_demangle, demangle, is_mangled
 from libferry.cli import output
 from libferry.errors import FerryError, NoRunner
 from libferry.loader import locate
 from libferry.runtime import runner, wine
+from libferry.runtime.symbols import written
 
 SHOWN_EXPORTS = 20  # on a terminal
 
@@ -156,15 +158,21 @@ def _count(exports: tuple[Export, ...]) -> str:
 
 def _list(exports: tuple[Export, ...], *, all_of_them: bool) -> None:
     shown = exports if all_of_them else exports[:SHOWN_EXPORTS]
-    output.lines(f"  {_export(export)}" for export in shown)
+    meant = demangle(export.name for export in shown)
+    output.lines(f"  {_export(export, meant.get(export.name))}" for export in shown)
     if len(shown) < len(exports):
         output.line(f"  {len(exports) - len(shown)} more; to see all: --exports", "dim")
+    if output.to_terminal() and not can_demangle() and any(is_mangled(e.name) for e in shown):
+        output.line("  C++ names in plain: pip install 'libferry[demangle]'", "dim")
 
 
-def _export(export: Export) -> str:
-    name = export.name
-    if export.version:
-        name += ("@" if export.hidden else "@@") + export.version
-    if export.forward:
-        return f"{name} -> {export.forward}"
-    return name if export.kind == "function" else f"{name} ({export.kind})"
+def _export(export: Export, demangled: str | None) -> str:
+    name = written(export)
+    if demangled:
+        name += f"  {demangled}"
+    notes: list[str] = [] if export.kind in ("function", "forward") else [export.kind]
+    if export.ordinal is not None and export.name != f"#{export.ordinal}":
+        notes.append(f"#{export.ordinal}")
+    if notes:
+        name += f" ({', '.join(notes)})"
+    return f"{name} -> {export.forward}" if export.forward else name

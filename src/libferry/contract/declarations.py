@@ -7,7 +7,6 @@ name at a time, by reading the declaration that the outline found for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from libferry.abi import ABIS, CType
@@ -19,7 +18,6 @@ from libferry.contract.tokens import TRIED, plain, tokenize
 from libferry.errors import DeclarationError
 
 
-@lru_cache(maxsize=256)
 def declare(text: str, abi_name: str, known: Known = ()) -> Header:
     """Read C declarations for one ABI.
 
@@ -32,10 +30,19 @@ def declare(text: str, abi_name: str, known: Known = ()) -> Header:
         DeclarationError: the text is not C that can be read without a preprocessor.
         UnsupportedDeclaration: a function cannot be called; the reason is named.
     """
+    if isinstance(known, Header):  # which may be large, and must not live as long as we do
+        return _declare(text, abi_name, known)
+    return _declare_once(text, abi_name, known)
+
+
+def _declare(text: str, abi_name: str, known: Known) -> Header:
     try:
         return _reader(text, abi_name, known).everything()
     except RecursionError:
         raise _too_deep() from None
+
+
+_declare_once = lru_cache(maxsize=256)(_declare)
 
 
 def parse_type(text: str, abi_name: str, known: Known = ()) -> CType:
@@ -67,6 +74,3 @@ def _reader(text: str, abi_name: str, known: Known) -> Reader:
 
 def _too_deep() -> DeclarationError:
     return DeclarationError(TRIED, "nested too deeply", hint="give plain C declarations")
-
-
-__all__ = ["Mapping", "declare", "parse_type"]

@@ -12,6 +12,8 @@ they keep their width when such a header is used for another system.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 # name -> C type
 STANDARD = {
     "int8_t": "signed char",
@@ -178,6 +180,7 @@ def va_list(abi_name: str) -> str:
 _PORTABLE = STANDARD | WINDOWS | {"ssize_t": "$intptr"}
 
 
+@lru_cache
 def known_types(os: tuple[str, ...]) -> dict[str, str]:
     """The names that are known for a target of one of these operating systems."""
     if "windows" in os:

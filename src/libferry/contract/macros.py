@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from libferry.contract.tokens import Macro, words_of
 
 MOST_WORDS = 20_000  # of one expansion: a few short macros can double each other for ever
+DEEPEST = 100  # macros that expand to one another
 
 
 class TooMuch(Exception):
@@ -40,6 +41,8 @@ class _Expansion:
             word = words[at]
             at += 1
             macro = self.macros.get(word)
+            if len(active) > DEEPEST:
+                raise TooMuch
             if macro is None or word in active:
                 self._spend(1)
                 result.append(word)

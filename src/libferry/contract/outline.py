@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from libferry.contract import words as w
-from libferry.contract.syntax import is_identifier
 from libferry.contract.tokens import TRIED, Tokens
+from libferry.contract.words import is_identifier
 from libferry.errors import DeclarationError
 
 _WITH_BRACKETS = w.ATTRIBUTE | w.DECLSPEC | w.ASM | w.ALIGNAS | w.IGNORED_WITH_ARGUMENT
@@ -87,6 +87,8 @@ class _Finder:
                 at += 1
             elif word == "extern" and words[at + 1][:1] == '"':
                 at += 3 if words[at + 2] == "{" else 2
+            elif word == "FERRY_NOT_THREAD_SAFE":
+                at += 1
             elif word in w.STATIC_ASSERT or word in w.ASM or word in w.IGNORED_WITH_ARGUMENT:
                 at = self._past_argument(at)
             else:

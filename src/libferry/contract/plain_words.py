@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from libferry.contract import words as w
 from libferry.contract.macros import TooMuch, expand
-from libferry.contract.syntax import is_identifier
 from libferry.contract.tokens import TRIED, Macro, Tokens, link
+from libferry.contract.words import is_identifier
 from libferry.errors import DeclarationError
 
 _CONVENTION = {"stdcall": "__stdcall", "cdecl": "__cdecl", "fastcall": "__fastcall"}
@@ -37,7 +37,7 @@ def without_macros(tokens: Tokens) -> Tokens:
 
 def _expanded(tokens: Tokens, macros: dict[str, Macro]) -> Tokens:
     words, lines = tokens.words, tokens.lines
-    made = Tokens(macros=tokens.macros, marks=tokens.marks)
+    made = Tokens(macros=tokens.macros, marks=tokens.marks, name=tokens.name)
     packs = iter([*tokens.packs, (len(words) + 1, None)])
     pack = next(packs)
     at = 0

@@ -67,6 +67,7 @@ class Tokens:
         packs: from which word on which ``#pragma pack`` is in force.
         macros: the macros at the end of the text.
         marks: from which line on which line of which file is meant.
+        name: what the text's own file is called.
     """
 
     words: list[str] = field(default_factory=list)
@@ -75,6 +76,11 @@ class Tokens:
     packs: list[tuple[int, int | None]] = field(default_factory=list)
     macros: dict[str, Macro] = field(default_factory=dict)
     marks: list[tuple[int, str, int]] = field(default_factory=list)
+    name: str = "header"
+
+    def file(self, index: int) -> str:
+        """The file in which a word stands."""
+        return self.place(index).rpartition(":")[0]
 
     def place(self, index: int) -> str:
         """Where a word stands, as in ``zlib.h:12``."""
@@ -174,7 +180,7 @@ def tokenize(text: str, name: str = "header") -> Tokens:
     Raises:
         DeclarationError: brackets do not match.
     """
-    tokens = Tokens(marks=[(1, name, 1)])
+    tokens = Tokens(marks=[(1, name, 1)], name=name)
     words, lines = tokens.words, tokens.lines
     directives = _Directives(tokens, name)
     line = 0
@@ -190,6 +196,8 @@ def tokenize(text: str, name: str = "header") -> Tokens:
         else:
             line += "\n" in word
     link(tokens)
+    pragmas = [*directives.packs, *_pragma_words(tokens)]
+    tokens.packs += _packs(sorted(pragmas, key=lambda row: row[0]))
     return tokens
 
 
@@ -245,7 +253,7 @@ class _Directives:
         self.tokens = tokens
         self.name = name
         self.foreign = False
-        self.packs: list[tuple[str, int | None]] = []
+        self.packs: list[tuple[int, str]] = []  # before which word, and its arguments
 
     def read(self, directive: str, line: int) -> None:
         match = _DIRECTIVE_WORDS.match(directive)
@@ -263,7 +271,7 @@ class _Directives:
             self.tokens.macros.pop(rest.strip(), None)
         elif word == "pragma":
             if pack := _PACK.match(rest):
-                self._pack(pack[1])
+                self.packs.append((len(self.tokens.words), pack[1]))
         elif marker := _MARKER.match(word + " " + rest if word.isdigit() else rest):
             file = marker[2].replace("\\\\", "\\")
             self.foreign = file in ("<built-in>", "<command line>")
@@ -272,23 +280,45 @@ class _Directives:
             number = int(marker[1][:9])
             self.tokens.marks.append((next_line, shown, number))
 
-    def _pack(self, arguments: str) -> None:
-        """``#pragma pack``: (), (n), (push), (push, n), (push, name, n), (pop), (pop, name)."""
-        tokens = self.tokens
-        current = tokens.packs[-1][1] if tokens.packs else None
+
+def _pragma_words(tokens: Tokens) -> list[tuple[int, str]]:
+    """``_Pragma("pack(1)")``, and Microsoft's ``__pragma(pack(1))``."""
+    words = tokens.words
+    found: list[tuple[int, str]] = []
+    for name in ("_Pragma", "__pragma"):
+        at = -1
+        for _ in range(words.count(name)):
+            at = words.index(name, at + 1)
+            closing = tokens.closing.get(at + 1, at)
+            text = " ".join(words[at + 2 : closing]).replace('\\"', '"').strip('"')
+            if pack := _PACK.match(text):
+                found.append((closing, pack[1]))
+    return found
+
+
+def _packs(pragmas: list[tuple[int, str]]) -> list[tuple[int, int | None]]:
+    """What is in force after each ``#pragma pack``.
+
+    They are (), (n), (push), (push, n), (push, name, n), (pop) and (pop, name).
+    """
+    made: list[tuple[int, int | None]] = []
+    pushed: list[tuple[str, int | None]] = []
+    current: int | None = None
+    for at, arguments in pragmas:
         words = [word.strip() for word in arguments.split(",")]
-        number = next((int(w[:9]) or None for w in words if w.isdecimal() and w.isascii()), None)
+        numbers = [int(w[:9]) or None for w in words if w.isdecimal() and w.isascii()]
+        number = numbers[0] if numbers else None
+        label = words[1] if len(words) > 1 and not words[1].isdecimal() else ""
         if words[0] == "push":
-            label = words[1] if len(words) > 1 and not words[1].isdecimal() else ""
-            self.packs.append((label, current))
+            pushed.append((label, current))
             current = number or current
         elif words[0] == "pop":
-            label = words[1] if len(words) > 1 and not words[1].isdecimal() else ""
-            while self.packs:
-                found, current = self.packs.pop()
+            while pushed:
+                found, current = pushed.pop()
                 if not label or found == label:
                     break
             current = number or current
         elif words[0] in ("", "0") or number:
             current = number
-        tokens.packs.append((len(tokens.words), current))
+        made.append((at, current))
+    return made

@@ -11,6 +11,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from libferry import _core
@@ -56,7 +57,8 @@ class _Waiter:
         self._calls: dict[_core.Pending, Callable[[], object]] = {}
         self._lock = threading.Lock()
         self._running = False
-        self._room: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+        self._room: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
+        self._room = weakref.WeakKeyDictionary()
 
     async def call(
         self, loop: asyncio.AbstractEventLoop, function: _core.Function, values: tuple[object, ...]
@@ -67,12 +69,21 @@ class _Waiter:
             done: asyncio.Future[None] = loop.create_future()
             self._add(pending, lambda: loop.call_soon_threadsafe(_set, done))
             try:
-                await asyncio.shield(done)
-            except asyncio.CancelledError:
+                await done
+            except BaseException:
                 # C cannot be called off: what it was lent is given back when it has returned
-                done.add_done_callback(lambda _: _forget(pending))
+                self._abandon(pending)
                 raise
             return pending.wait()
+
+    def _abandon(self, pending: _core.Pending) -> None:
+        """Nobody waits any more; the loop may be gone before the call returns."""
+        with self._lock:
+            known = pending in self._calls
+            if known:
+                self._calls[pending] = lambda: _forget(pending)
+        if not known:
+            _forget(pending)
 
     def _add(self, pending: _core.Pending, tell: Callable[[], object]) -> None:
         with self._lock:
@@ -93,7 +104,8 @@ class _Waiter:
                     self._running = False
                     return
             for one in tell:
-                one()
+                with suppress(RuntimeError):  # that loop is closed
+                    one()
             if waiting:
                 self._session.wait_any(waiting, rung)
 

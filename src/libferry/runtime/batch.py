@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from libferry import _core
 from libferry.errors import RowErrors
 
 
-def batch(function: _core.Function, rows: Iterable[Sequence[object]]) -> list[object]:
+def batch(function: _core.Function, rows: Iterable[Sequence[object]]) -> list[Any]:
     """Call ``function`` once for each tuple of arguments, in order.
 
     A worker is sent many calls at once. ``errno`` is then that of none of them.
@@ -20,13 +21,33 @@ def batch(function: _core.Function, rows: Iterable[Sequence[object]]) -> list[ob
         RowErrors: rows failed; the others were called, and their results are in the error.
     """
     results, errors = function.call_rows(tuple(tuple(row) for row in rows))
-    if errors:
-        first = next(iter(errors))
-        raise RowErrors(
-            f"call {function.__name__} for {len(results)} rows",
-            f"{len(errors)} failed, the first of them row {first}: {errors[first]}",
-            hint="error.errors has the error of each row, error.results the other results",
-            errors=errors,
-            results=results,
-        )
+    check(function.__name__, results, errors)
     return results
+
+
+def gather(function: Callable[..., object], rows: Iterable[Sequence[object]]) -> list[Any]:
+    """The same for what is no plain C function, one call after the other."""
+    results: list[object] = []
+    errors: dict[int, Exception] = {}
+    for number, row in enumerate(rows):
+        results.append(None)
+        try:
+            results[number] = function(*row)
+        except Exception as error:
+            errors[number] = error
+    check(getattr(function, "__name__", "a function"), results, errors)
+    return results
+
+
+def check(name: str, results: Any, errors: Mapping[int, Exception]) -> None:
+    """Raise if rows failed."""
+    if not errors:
+        return
+    first = next(iter(errors))
+    raise RowErrors(
+        f"call {name} for {len(results)} rows",
+        f"{len(errors)} failed, the first of them row {first}: {errors[first]}",
+        hint="error.errors has the error of each row, error.results the other results",
+        errors=errors,
+        results=results,
+    )

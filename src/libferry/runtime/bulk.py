@@ -9,15 +9,15 @@ costs little beside the calls. An array that lies in the arena is not copied at 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from libferry import _core
 from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
+from libferry.contract import ErrorRule, Signature
 from libferry.errors import ArgumentTypeError, ArgumentValueError, UnsupportedDeclaration
-from libferry.runtime import values
-from libferry.runtime.binding import Signature
+from libferry.runtime import batch, directed, values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,6 +108,16 @@ def _dtype(ctype: CType) -> np.dtype[Any]:
     return found
 
 
+def _viewed(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A buffer of bytes as elements of ``dtype``, such as one of an Arrow column."""
+    if isinstance(value, list | range):
+        return value
+    view = memoryview(value)
+    if view.itemsize == 1 < dtype.itemsize and view.nbytes % dtype.itemsize == 0:
+        return _numpy().frombuffer(view, dtype)
+    return view
+
+
 class _Map:
     """One function over its columns, made ready."""
 
@@ -127,9 +137,7 @@ class _Map:
         columns = {
             n: self._column(n, value)
             for n, value in enumerate(arguments)
-            if isinstance(value, list | range)
-            or (hasattr(value, "__array__") and getattr(value, "ndim", 0) > 0)
-            or self._is_arrow(value)
+            if self._is_column(n, value)
         }
         if not columns:
             raise ArgumentTypeError(
@@ -153,8 +161,18 @@ class _Map:
         self.out = self._out(out)
         self.form = self._form()
 
-    def _is_arrow(self, value: object) -> bool:
-        return hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_array__")
+    def _is_column(self, position: int, value: Any) -> bool:
+        """Whether it has a value for each row: an array of any kind."""
+        if isinstance(value, list | range):
+            return True
+        if hasattr(value, "__array__"):  # numpy's, Arrow's, pandas'
+            return getattr(value, "ndim", 1) > 0
+        if isinstance(self.signature.parameters[position].type, Pointer):
+            return False
+        try:
+            return memoryview(value).ndim > 0
+        except TypeError:
+            return False
 
     def _column(self, position: int, value: Any) -> Column:
         numpy = _numpy()
@@ -167,7 +185,7 @@ class _Map:
                 hint="give one Buffer, Pointer or None for all rows; batch() takes strings",
             )
         dtype = _dtype(parameter.type)
-        column = numpy.asarray(value)
+        column = numpy.asarray(value if hasattr(value, "__array__") else _viewed(value, dtype))
         if column.dtype == dtype or numpy.can_cast(column.dtype, dtype, "safe"):
             return column  # type: ignore[no-any-return]
         if column.dtype.kind not in "iub" or dtype.kind not in "iu":
@@ -210,7 +228,7 @@ class _Map:
         """Which loop of map.c does it: the fast ones, if all is of one kind."""
         parameters = [parameter.type for parameter in self.signature.parameters]
         result = self.signature.result
-        if len(self.columns) != len(parameters) or len(parameters) > FAST or self.plan.pop_bytes:
+        if not 0 < len(parameters) <= FAST or self.signature.convention != "cdecl":
             return FRAME
         word = self.abi.pointer_size
         if all(isinstance(t, Integer) and t.size <= word for t in parameters) and isinstance(
@@ -218,21 +236,28 @@ class _Map:
         ):
             return INTEGERS
         for size, form in ((8, DOUBLES), (4, FLOATS)):
-            if parameters and all(
-                isinstance(t, Real) and t.size == size for t in (*parameters, result)
-            ):
+            if all(isinstance(t, Real) and t.size == size for t in (*parameters, result)):
                 return form
         return FRAME
 
     # ---- the description ----
 
-    def inputs(self) -> list[tuple[Column, _Cell]]:
-        """Each part of each column with its place."""
-        return [
-            (column, cell)
-            for n, column in self.columns.items()
-            for cell in _cells(self.signature.parameters[n].type, self.plan.arguments[n])
-        ]
+    def inputs(
+        self, columns: Mapping[int, tuple[int, int]], frame_at: int
+    ) -> list[tuple[int, int, _Cell]]:
+        """Address, stride and cell of each part of each column.
+
+        The fast loops take every argument from a column: one that is the same in all rows
+        is read from the frame again and again.
+        """
+        found = []
+        for n, parameter in enumerate(self.signature.parameters):
+            cells = _cells(parameter.type, self.plan.arguments[n])
+            if n in columns:
+                found += [(*columns[n], cell) for cell in cells]
+            elif self.form != FRAME:
+                found += [(frame_at + cell.offset, 0, cell) for cell in cells]
+        return found
 
     def outputs(self) -> list[_Cell]:
         """Each part of the result."""
@@ -304,10 +329,24 @@ def map_rows(
         _run_here(job, services.map, progress)
     else:
         _run_there(job, services.map, progress)
-    check = getattr(job.signature, "check_rows", None)
-    if check is not None and job.out is not None:
-        check(function, job.out)
+    rule = job.signature.error
+    if rule is not None and job.out is not None:
+        _check_rows(job, rule)
     return job.out
+
+
+def _check_rows(job: _Map, rule: ErrorRule) -> None:
+    """Collect the rows whose results are errors."""
+    library = job.function.session.services_of.library
+    assert job.out is not None
+    flat = job.out.reshape(-1)
+    compare: Callable[[Any, int], Any] = directed.COMPARE[rule.operator]
+    failed: list[int] = _numpy().flatnonzero(compare(flat, rule.value)).tolist()
+    signature = job.signature
+    errors: dict[int, Exception] = {
+        row: directed.failure(library, signature, flat[row].item(), []) for row in failed
+    }
+    batch.check(signature.name, job.out, errors)
 
 
 def _flat(out: Column) -> tuple[Column, bool]:
@@ -326,11 +365,8 @@ def _run_here(job: _Map, run: _core.Function, progress: Progress | None) -> None
     for start in range(0, job.rows, HERE_ROWS):
         stop = min(start + HERE_ROWS, job.rows)
         kept = {n: job.converted(c[start:stop], n) for n, c in job.columns.items()}
-        inputs = [
-            (kept[n].ctypes.data, kept[n].strides[0], cell)
-            for n in kept
-            for cell in _cells(job.signature.parameters[n].type, job.plan.arguments[n])
-        ]
+        columns = {n: (c.ctypes.data, c.strides[0]) for n, c in kept.items()}
+        inputs = job.inputs(columns, place)
         piece = (0, 0) if out is None else (out[start:].ctypes.data, out.strides[0])
         run(job.describe(stop - start, place, inputs, piece))
         if progress is not None:
@@ -367,14 +403,10 @@ class _Slot:
     def fill(self, start: int, stop: int) -> None:
         """Copy the rows, and describe them."""
         job = self.job
-        inputs = []
         for n, column in job.columns.items():
-            array, address = self.arrays[n]
-            array[: stop - start] = column[start:stop]
-            inputs += [
-                (address, array.itemsize, cell)
-                for cell in _cells(job.signature.parameters[n].type, job.plan.arguments[n])
-            ]
+            self.arrays[n][0][: stop - start] = column[start:stop]
+        columns = {n: (address, array.itemsize) for n, (array, address) in self.arrays.items()}
+        inputs = job.inputs(columns, self.frame.address)
         out = (self.out[1], self.out[0].itemsize) if self.out else (0, 0)
         bytes_ = job.describe(stop - start, self.frame.address, inputs, out)
         memoryview(self.description)[: len(bytes_)] = bytes_

@@ -78,8 +78,9 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
     ),
     "not contiguous": (
         ArgumentTypeError,
-        "{kind} is not contiguous in memory",
-        "pass numpy.ascontiguousarray(...) of it",
+        "{kind} does not lie in memory row after row",
+        "pass numpy.ascontiguousarray(...) of it, or, to a library that counts columns first as "
+        "Fortran does, array.T of an array made with order='F'",
     ),
     "other elements": (
         ArgumentTypeError,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from libferry import _core
 from libferry.abi import ABIS, size_of
 from libferry.contract import Signature
+from libferry.runtime import directed
 from libferry.runtime.binding import compile_plan
 from libferry.runtime.variadic import VariadicFunction
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
 
-Function = _core.Function | VariadicFunction
+Function = _core.Function | VariadicFunction | directed.DirectedFunction
 
 
 def bind(library: Library, signature: Signature, *, keep_gil: bool = False) -> Function:
@@ -23,6 +24,16 @@ def bind(library: Library, signature: Signature, *, keep_gil: bool = False) -> F
     Raises:
         SymbolNotFound: it does not.
     """
+    if directed.is_directed(signature):
+        function = bind_plain(library, directed.plain(signature), keep_gil=keep_gil)
+        return directed.DirectedFunction(library, signature, function)
+    return bind_plain(library, signature, keep_gil=keep_gil)
+
+
+def bind_plain(
+    library: Library, signature: Signature, *, keep_gil: bool = False
+) -> _core.Function | VariadicFunction:
+    """The same, with every parameter as C has it."""
     address = library._ferry_find(spellings(signature, library.abi))
     if signature.variadic:
         return VariadicFunction(library, signature, address)

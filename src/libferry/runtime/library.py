@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Literal, Self
 
 from libferry import _core
-from libferry.abi import ABIS, CType, FunctionType
+from libferry.abi import ABIS, Array, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
-from libferry.contract import Header, Signature, declare, parse_type
+from libferry.contract import AddressConstant, Header, Signature, declare, parse_type
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
     SymbolNotFound,
 )
-from libferry.runtime import functions
+from libferry.runtime import functions, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
@@ -74,10 +73,13 @@ class Library:
         self._ferry_callbacks = Callbacks(self)
         self._ferry_handle = handle
         self.aio = Aio(self)
+        services.library = self
         # what is declared later comes before what the header says; views of the header
         self._ferry_functions: MutableMapping[str, Signature] = ChainMap({}, header.functions)  # type: ignore[arg-type]
         self._ferry_types: MutableMapping[str, CType] = ChainMap({}, header.types)  # type: ignore[arg-type]
         self._ferry_variables: MutableMapping[str, CType] = ChainMap({}, header.variables)  # type: ignore[arg-type]
+        self._ferry_addresses: dict[str, int] = {}  # of variables, as they are found
+        self._ferry_kept: dict[str, list[object]] = {}  # what variables were set to lead to
         self._ferry_header = header
 
     # ---- functions ----
@@ -101,7 +103,8 @@ class Library:
             gil: ``"keep"`` for a function that returns at once: in-process, other Python
                 threads then wait for it, and the call is faster.
             symbol: the name it is exported by, if that is another: with a version, such
-                as ``memcpy@GLIBC_2.2.5``, mangled, or ``#7`` for a DLL's ordinal 7.
+                as ``memcpy@GLIBC_2.2.5``; ``#7``, a DLL's ordinal; of C++, mangled as
+                ``_Z3addii`` or as ``math::add(int, int)``.
 
         Raises:
             DeclarationError: it is not one function's declaration, or cannot be called.
@@ -116,34 +119,35 @@ class Library:
             )
         (signature,) = declared.functions.values()
         if symbol is not None:
-            signature = dataclasses.replace(signature, symbol=symbol)
+            exported = symbols.from_signature(self.binary, symbol)
+            signature = dataclasses.replace(signature, symbol=exported)
         function = functions.bind(self, signature, keep_gil=gil == "keep")
         self._ferry_functions[signature.name] = signature
         self.__dict__.pop(signature.name, None)
         return function
 
+    def _ferry_plain(self, name: str) -> Any:
+        """A declared function with every parameter as C has it."""
+        key = f"_ferry_plain_{name}"
+        if key not in self.__dict__:
+            self.__dict__[key] = functions.bind_plain(self, self._ferry_functions[name])
+        return self.__dict__[key]
+
     def _ferry_find(self, spellings: Sequence[str]) -> int:
+        symbols.check(self.binary, spellings[0])
         for spelling in spellings:
             address = self._ferry_services.symbol(self._ferry_handle, spelling)
             if address:
                 return address
-        name = spellings[0]
-        near = difflib.get_close_matches(name, dir(self), 3, 0.6)
-        raise SymbolNotFound(
-            f"find {name} in {self.binary.path.name}",
-            "the library does not export it",
-            hint=f"near matches: {', '.join(near)}"
-            if near
-            else f"libferry inspect {self.binary.path} lists what it exports",
-        )
+        raise symbols.not_exported(self.binary, spellings[0])
 
     def symbol(self, name: str) -> int:
-        """The address of an exported name, in the library's process.
+        """The address of an export, in the library's process; named as for ``function``.
 
         Raises:
             SymbolNotFound: it exports no such name; the hint offers near ones.
         """
-        return self._ferry_find((name,))
+        return self._ferry_find((symbols.from_signature(self.binary, name),))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_ferry_header" not in self.__dict__:
@@ -153,14 +157,26 @@ class Library:
             self.__dict__[name] = function  # the next look-up does not come here
             return function
         if name in self._ferry_variables:
-            return self._ferry_variable(name).value
+            pointer = self._ferry_variable(name)
+            declared = self._ferry_variables[name]
+            endless = isinstance(declared, Array) and declared.length is None
+            return pointer if endless else pointer.value
         if name in self._ferry_header.constants:
-            return self._ferry_header.constants[name]
+            constant = self._ferry_header.constants[name]
+            if isinstance(constant, AddressConstant):
+                address = constant.value % (1 << (8 * constant.type.size))
+                return self._ferry_make_pointer(constant.type, address) if address else None
+            return constant
         return self[name]
 
     def __setattr__(self, name: str, value: object) -> None:
         if "_ferry_header" in self.__dict__ and name in self._ferry_variables:
-            self._ferry_variable(name).value = value
+            pointer = self._ferry_variable(name)
+            kept: list[object] = []
+            ctype = self._ferry_variables[name]
+            data = values.encode(self, ctype, value, kept=kept, tried=f"set {name}")
+            self._ferry_write(pointer.address, data)
+            self._ferry_kept[name] = kept  # until something else is stored there
         else:
             super().__setattr__(name, value)
 
@@ -195,13 +211,18 @@ class Library:
 
     # ---- variables, callbacks and values ----
 
-    def variable(self, declaration: str) -> Pointer:
+    def variable(self, declaration: str, *, symbol: str | None = None) -> Pointer:
         """Declare an exported variable and give its address; ``value`` reads and writes it.
 
         ``lib.variable("int counter")`` also makes ``lib.counter`` read and assign it.
 
+        Args:
+            declaration: such as ``"int counter"``; typedefs of the header are known.
+            symbol: the name it is exported by, if that is another: as for ``function``.
+
         Raises:
             DeclarationError: it is not the declaration of one variable.
+            UnsupportedDeclaration: each thread has its own.
             SymbolNotFound: the library does not export it.
         """
         text = declaration.strip()
@@ -215,12 +236,23 @@ class Library:
                 hint="give exactly one, such as 'int counter'",
             )
         ((name, ctype),) = declared.variables.items()
+        exported = name if symbol is None else symbols.from_signature(self.binary, symbol)
+        self._ferry_addresses[name] = self._ferry_find_variable(exported)
         self._ferry_variables[name] = ctype
         return self._ferry_variable(name)
 
     def _ferry_variable(self, name: str) -> Pointer:
-        pointer = PointerType(self._ferry_variables[name], ABIS[self.abi].pointer_size)
-        return self._ferry_make_pointer(pointer, self._ferry_find((name,)))
+        ctype = self._ferry_variables[name]
+        if isinstance(ctype, Array) and ctype.length is None:
+            ctype = ctype.of  # how many there are, only the library knows
+        pointer = PointerType(ctype, ABIS[self.abi].pointer_size)
+        if name not in self._ferry_addresses:
+            self._ferry_addresses[name] = self._ferry_find_variable(name)
+        return self._ferry_make_pointer(pointer, self._ferry_addresses[name])
+
+    def _ferry_find_variable(self, name: str) -> int:
+        symbols.refuse_thread_local(self.binary, name)
+        return self._ferry_find((name,))
 
     def callback(
         self, ctype: str, function: Callable[..., object], *, error: object = None
@@ -304,7 +336,9 @@ class Library:
         out.library, out.pointee = self, pointee
         return out
 
-    def cast(self, ctype: str, address: int | _core.Pointer) -> Pointer:
+    def cast(
+        self, ctype: str, address: int | _core.Pointer | _core.Buffer | _core.Aggregate
+    ) -> Pointer:
         """An address as a typed pointer of this library; nothing checks that it is one.
 
         Raises:
@@ -316,12 +350,17 @@ class Library:
             raise DeclarationError(
                 f"cast to {ctype}", "it is not a pointer type", hint=f"{ctype + ' *'!r}?"
             )
-        number = address.address if isinstance(address, _core.Pointer) else address
-        if not isinstance(number, int) or not -1 <= number < 1 << (8 * pointer.size):
+        number: object = address
+        if isinstance(address, _core.Pointer | _core.Buffer):
+            number = address.address
+        elif isinstance(address, _core.Aggregate):
+            number = _core.address_of(address, self._ferry_session)
+        bits = 8 * pointer.size
+        if not isinstance(number, int) or not -(1 << (bits - 1)) <= number < 1 << bits:
             raise ArgumentTypeError(
                 f"cast {address!r} to {ctype}",
                 f"it is not an address of {8 * pointer.size} bits",
-                hint="give an int, such as lib.symbol(name), or a Pointer",
+                hint="give an int, such as lib.symbol(name), a Pointer, or what lib.new made",
             )
         return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
 

@@ -7,6 +7,8 @@ order is that of ``enum ferry_service`` in ``native/channel.h``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from libferry import _core
 from libferry.abi import CType, Pointer
 from libferry.contract import declare
@@ -50,6 +52,10 @@ class _Plain:
     def text(self, ctype: Pointer, address: int) -> object:
         raise AssertionError("no service returns a string")
 
+    def holds_addresses(self, ctype: CType) -> bool:
+        """No service takes a structure."""
+        return False
+
     def encode(self, ctype: CType, value: object) -> bytes:
         raise AssertionError("no service takes a structure")
 
@@ -78,6 +84,7 @@ class Services:
         self._callback = made["callback"]
         self.map = made["map"]  # of a struct ferry_map (native/map.h)
         session.services_of = self
+        self.library: Any = None  # whose session it is, once that is open
         store = declare(STORE, abi_name).functions["store"]
         self._store = _core.Function(
             session, self._copy.address, "store", compile_plan(store, _Plain()), False, True

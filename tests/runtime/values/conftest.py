@@ -62,6 +62,8 @@ struct point { int x, y; };
 struct node { int value; struct node *next; const char *name; };
 struct table { int (*compare)(int, int); double weights[4]; struct point corners[2]; };
 struct _Alignas64 { _Alignas(64) char c; };
+struct _Alignas256 { _Alignas(256) char c; };
+typedef float vector8 __attribute__((vector_size(32)));
 struct message { int length; char data[]; };
 struct point *get_origin(void); struct node *get_list(void); int *get_counter(void);
 void *nowhere(void);

@@ -31,6 +31,7 @@ POINT = "struct point { int x, y; };"
 def test_fields_are_given_by_name_by_position_or_as_one_value() -> None:
     point = struct(POINT, "struct point")
     first = point(x=1, y=2)
+    assert struct("struct s { char name[4]; };")("abc").name.string() == "abc"
     assert first == point(1, 2) == point({"x": 1, "y": 2}) == point((1, 2)) == point(first)
     assert point() == point(0, 0)
     assert repr(first) == "<struct point x=1 y=2>"
@@ -222,6 +223,7 @@ def test_a_flexible_array_goes_on_behind_the_record() -> None:
     message = struct("struct s { int length; short data[]; };")
     made = message(length=3, data=[1, 2, 3])
     assert bytes(made) == b"\3\0\0\0\1\0\2\0\3\0"
+    assert made.size == 10
     assert made.data.tolist() == [1, 2, 3]
     made.data[2] = 9
     assert made.copy().data.tolist() == [1, 2, 9]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from libferry import _core
 from libferry.abi import Array as ArrayType
@@ -25,6 +25,7 @@ from libferry.abi import (
     Record,
     Vector,
     Void,
+    size_of,
     spell,
 )
 from libferry.errors import ArgumentTypeError, DeclarationError
@@ -42,8 +43,14 @@ from libferry.runtime.values.scalars import (
 )
 from libferry.runtime.values.structs import Struct
 
+LARGEST_SIZE = 1 << 47  # bytes: an address space
+
 _lock = threading.RLock()
 _codecs: WeakValueDictionary[tuple[str, CType], Codec] = WeakValueDictionary()
+# Types are compared by all that is in them, which takes time for a large record. But most
+# often it is the very same object. (The type is in the value so that its id stays its own.)
+_recent: dict[tuple[str, int], tuple[CType, ref[Codec]]] = {}
+RECENT = 1000
 _elements: WeakValueDictionary[tuple[str, CType], Elements] = WeakValueDictionary()
 
 
@@ -53,14 +60,28 @@ def codec_of(abi: str, ctype: CType) -> Codec:
     Raises:
         DeclarationError: it has no values: void, a function, or known by name only.
     """
+    known = _recent.get((abi, id(ctype)))
+    codec = known[1]() if known else None
+    if codec is not None:
+        return codec
     with _lock:
         codec = _codecs.get((abi, ctype))
         if codec is None:
-            codec = _codecs[abi, ctype] = _make(abi, ctype)
+            # making one takes time, in which what is collected may have made it, too
+            codec = _codecs.setdefault((abi, ctype), _make(abi, ctype))
+        if len(_recent) >= RECENT:
+            _recent.clear()
+        _recent[abi, id(ctype)] = ctype, ref(codec)
         return codec
 
 
 def _make(abi: str, ctype: CType) -> Codec:
+    if getattr(ctype, "size", 0) > LARGEST_SIZE:
+        raise DeclarationError(
+            f"make a value of {spell(ctype)}",
+            f"it has {size_of(ctype):,} bytes, more than an address space",
+            hint="check the declaration",
+        )
     match ctype:
         case Integer():
             return IntegerCodec(ctype)
@@ -90,7 +111,8 @@ def elements_of(abi: str, ctype: CType) -> Elements:
     with _lock:
         elements = _elements.get((abi, ctype))
         if elements is None:
-            elements = _elements[abi, ctype] = Elements(abi, codec_of(abi, ctype))
+            made = Elements(abi, codec_of(abi, ctype))
+            elements = _elements.setdefault((abi, ctype), made)
         return elements
 
 
@@ -125,17 +147,16 @@ def encode(
         ArgumentTypeError: that type of value does not go there.
         ArgumentValueError: the type is right and the value is not.
     """
-    tried = tried or f"make {spell(ctype)}"
     context = Context(_library(home))
     try:
         data = codec_of(_abi(home), ctype).encode(value, context)
     except Misfit as misfit:
-        raise misfit.error(tried) from None
+        raise misfit.error(tried or f"make {spell(ctype)}") from None
     if kept is not None:
         kept += context.kept
     elif context.made:
         raise ArgumentTypeError(
-            tried,
+            tried or f"make {spell(ctype)}",
             "nothing would keep the string alive that a pointer in it leads to",
             hint="put the string into memory of its own: lib.new('char[20]', ...)",
         )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from libferry import _core
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # what is collected meanwhile may keep and drop, too
 
 
 def held(value: _core.Aggregate) -> list[object]:
@@ -23,7 +23,7 @@ def held(value: _core.Aggregate) -> list[object]:
         end = base + _core.size_of(value)
         return [
             one
-            for (place, extent), objects in kept.items()
+            for (place, extent), objects in list(kept.items())
             if place < end and base < place + extent
             for one in objects
         ]
@@ -37,7 +37,7 @@ def keep(value: _core.Aggregate, offset: int, size: int, objects: Sequence[objec
         start = base + offset
         for place, extent in list(kept):
             if start <= place and place + extent <= start + size:
-                dropped.append(kept.pop((place, extent)))
+                dropped.append(kept.pop((place, extent), ()))
         if objects:
             kept[start, size] = tuple(objects)
     del dropped  # outside of the lock: what goes with it may run any code

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from libferry import _core
 from libferry.abi import Array as ArrayType
 from libferry.abi import CType, FunctionType, Opaque, Void, spell
-from libferry.errors import ArgumentTypeError
+from libferry.errors import ArgumentTypeError, ArgumentValueError
 from libferry.runtime.values.base import Codec, Context, Misfit
 from libferry.runtime.values.codec import codec_of, resolve
 
@@ -106,4 +106,11 @@ def _from(pointer: Pointer, start: int, stop: int) -> object:
 
 def place(pointer: Pointer, codec: Codec, index: int) -> int:
     """The address of the index-th value."""
-    return pointer.address + index * codec.size
+    address = pointer.address + index * codec.size
+    if not 0 < address < 1 << (8 * pointer.ctype.size):
+        raise ArgumentValueError(
+            f"take element {index} of a {pointer.type}",
+            "its address would be outside of the address space",
+            hint="p[0] is what it leads to",
+        )
+    return address

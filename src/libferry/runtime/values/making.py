@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from libferry import _core
-from libferry.abi import Array as ArrayType
-from libferry.abi import CType, Record, spell
+from libferry.abi import ABIS, CType, alignment_of, spell
 from libferry.abi import Pointer as PointerType
-from libferry.errors import ArgumentTypeError
+from libferry.errors import ArenaFull
 from libferry.runtime.memory import Out
 from libferry.runtime.values import keeping
 from libferry.runtime.values.arrays import ArrayCodec
-from libferry.runtime.values.base import Context, Home, Misfit
+from libferry.runtime.values.base import Codec, Context, Home, Misfit, wrong_type
 from libferry.runtime.values.codec import codec_of, resolve
 from libferry.runtime.values.records import RecordCodec
 from libferry.runtime.values.structs import initial
+
+BUFFER_ALIGNMENT = 64  # of every Buffer; ARENA_ALIGN in native/extension/extension.h
 
 
 def new(library: Home, ctype: CType | str, /, *args: object, **fields: object) -> Any:
@@ -37,43 +39,55 @@ def new(library: Home, ctype: CType | str, /, *args: object, **fields: object) -
         ArenaFull: the shared memory has no room.
     """
     parsed = library._ferry_type(ctype) if isinstance(ctype, str) else ctype
-    parsed = resolve(library, parsed)
-    codec = codec_of(library.abi, parsed)
+    codec = codec_of(library.abi, resolve(library, parsed))
     tried = f"make {spell(parsed)}"
     context = Context(library, flexible=True)
     try:
-        if isinstance(codec, RecordCodec):
-            data = codec.encode(initial(args, fields), context)
-        else:
-            if len(args) > 1 or fields:
-                raise ArgumentTypeError(
-                    tried, "it is made of one value", hint="give a sequence for an array"
-                )
-            data = codec.encode(args[0], context) if args else bytes(codec.size)
+        data = _encode(codec, args, fields, context)
     except Misfit as misfit:
         raise misfit.error(tried) from None
-    if not isinstance(codec, RecordCodec | ArrayCodec):
-        cell = Out(library._ferry_session, codec.size, PointerType(parsed, 8).name)
-        cell.library, cell.pointee = library, parsed  # type: ignore[assignment]
+    except MemoryError:
+        raise ArenaFull(
+            tried, "there is not as much memory", hint="check the type; make several smaller ones"
+        ) from None
+    if isinstance(codec, RecordCodec | ArrayCodec):
+        return _placed(library, codec, data, context)
+    cell = Out(library._ferry_session, codec.size, PointerType(codec.ctype, 8).name)
+    cell.library, cell.pointee = library, codec.ctype  # type: ignore[assignment]
+    if data is not None:
         memoryview(cell)[:] = data
-        cell.kept = context.kept
-        return cell
-    return _placed(library, codec, data, context)
+    cell.kept = context.kept
+    return cell
 
 
-def _placed(library: Home, codec: RecordCodec | ArrayCodec, data: bytes, context: Context) -> Any:
-    ctype = codec.ctype
-    while isinstance(ctype, ArrayType):
-        ctype = ctype.of
-    alignment = ctype.alignment if isinstance(ctype, Record) else 1
-    buffer = library.buffer(len(data) + (alignment if alignment > 16 else 0))
+def _encode(
+    codec: Codec, args: tuple[object, ...], fields: Mapping[str, object], context: Context
+) -> bytes | None:
+    """The value's bytes; None for zeros."""
+    if not args and not fields:
+        return None
+    if isinstance(codec, RecordCodec):
+        return codec.encode(initial(args, fields), context)
+    if len(args) > 1 or fields:
+        raise wrong_type("it is made of one value", "give a sequence for an array")
+    return codec.encode(args[0], context)
+
+
+def _placed(
+    library: Home, codec: RecordCodec | ArrayCodec, data: bytes | None, context: Context
+) -> Any:
+    size = codec.size if data is None else len(data)
+    alignment = alignment_of(ABIS[library.abi], codec.ctype)
+    slack = alignment if alignment > BUFFER_ALIGNMENT else 0
+    buffer = library.buffer(size + slack)
     start = -buffer.address % alignment
-    memory = memoryview(buffer)[start : start + len(data)]
-    memory[:] = data
-    length = codec.count(len(data)) if isinstance(codec, ArrayCodec) else len(data)
-    if isinstance(codec, ArrayCodec) and codec.length is not None:
-        length = codec.length
+    memory = memoryview(buffer)[start : start + size]
+    if data is not None:
+        memory[:] = data
+    length = size
+    if isinstance(codec, ArrayCodec):
+        length = codec.count(size) if codec.length is None else codec.length
     value = _core.view(codec.cls, memory, 0, library, length)
     if codec.pointers:
-        keeping.keep(value, 0, len(data), context.kept)
+        keeping.keep(value, 0, size, context.kept)
     return value

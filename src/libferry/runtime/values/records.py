@@ -33,6 +33,7 @@ class RecordCodec(Codec):
         self.slots: dict[str, Slot] = {}
         self._unions = 0
         self._collect(record, 0, (), True, child)
+        self._order = [slot.name for slot in self.slots.values() if slot.first]
         self.pointers = any(slot.codec.pointers for slot in self.slots.values())
         self.descriptors = {name: self._descriptor(slot) for name, slot in self.slots.items()}
         self._numbers = {
@@ -114,13 +115,15 @@ class RecordCodec(Codec):
 
     def encode(self, value: object, context: Context) -> bytes:
         """Its bytes; fields that are not given are zero, and so is padding."""
-        if type(value) is dict:
-            return self._assemble(value, context)
         match value:
+            case dict():
+                given: Mapping[str, object] = value
+            case tuple() | list():
+                given = self._in_order(value)
             case _core.Aggregate():
                 return self._from_aggregate(value, context)
             case Mapping():
-                given = dict(value)
+                given = value
             case str() | bytes() | bytearray():
                 raise self._not_one(value)
             case Sequence():
@@ -144,7 +147,7 @@ class RecordCodec(Codec):
         )
 
     def _in_order(self, values: Sequence[object]) -> dict[str, object]:
-        reached = [slot.name for slot in self.slots.values() if slot.first]
+        reached = self._order
         if len(values) > len(reached):
             raise wrong_type(
                 f"{len(values)} values are too many for a {self.name}",

@@ -33,6 +33,8 @@ def initial(args: tuple[object, ...], fields: Mapping[str, object]) -> object:
 
 
 def _is_whole(value: object) -> bool:
+    if isinstance(value, str | bytes | bytearray):
+        return False
     return isinstance(value, Mapping | Sequence | _core.Aggregate) or bool(row_names(value))
 
 
@@ -82,6 +84,11 @@ class Struct(_core.Aggregate):
                 hint="make it by lib.new(...), or pass it itself",
             )
         return int(address)
+
+    @property
+    def size(self) -> int:
+        """Bytes, those of a flexible array at its end included."""
+        return _core.size_of(self)
 
     def as_dict(self) -> dict[str, object]:
         """Its fields as Python values; records in it as dicts, arrays as lists."""
