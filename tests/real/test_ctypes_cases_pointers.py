@@ -358,8 +358,11 @@ def test_a_variable_that_is_an_array(lib: libferry.Library) -> None:
 def test_a_variable_that_is_a_pointer(lib: libferry.Library) -> None:
     assert lib.head.value.value == 10
     assert lib.sum_list(lib.head) == 30
-    old, other = lib.head, lib.new("struct node", value=1)
-    lib.head = other
+    old = lib.head
+    lib.head = lib.new("struct node", value=1)  # which lives as long as it is there
+    gc.collect()
+    for _ in range(10):
+        lib.new("struct node", value=-1)
     assert lib.sum_list(lib.head) == 1
     lib.head = old
     assert lib.sum_list(lib.head) == 30

@@ -159,7 +159,7 @@ def test_errors_of_the_system(kernel32: libferry.Library) -> None:
     assert kernel32.last_error == kernel32.ERROR_MOD_NOT_FOUND == 126
     args = (kernel32.GENERIC_READ, 0, None, kernel32.OPEN_EXISTING, 0, None)
     handle = kernel32.CreateFileW("Z:\\no\\such\\file", *args)
-    assert handle.address == 2 ** (8 * size(kernel32.new("HANDLE"))) - 1  # INVALID_HANDLE_VALUE
+    assert handle == kernel32.INVALID_HANDLE_VALUE
     assert kernel32.last_error == kernel32.ERROR_PATH_NOT_FOUND
 
 
@@ -280,9 +280,8 @@ def test_a_window_whose_procedure_is_python(user32: libferry.Library) -> None:
     kind = user32.new("WNDCLASSEXW", lpfnWndProc=procedure, lpszClassName=name)
     kind.cbSize = size(kind)
     assert user32.RegisterClassExW(kind) != 0
-    message_only = user32.cast("HWND", 2 ** (8 * size(user32.new("HWND"))) - 3)  # HWND_MESSAGE
     window = user32.CreateWindowExW(
-        0, name, "Grüße", 0, 0, 0, 10, 10, message_only, None, None, None
+        0, name, "Grüße", 0, 0, 0, 10, 10, user32.HWND_MESSAGE, None, None, None
     )
     assert window is not None
     assert user32.WM_NCCREATE in messages
