@@ -209,6 +209,7 @@ def test_a_pointer_to_a_pointer(lib: libferry.Library) -> None:
 
 
 def test_an_array_of_strings(lib: libferry.Library) -> None:
+    assert lib.argument([2], ["hello", "world"]) == "world"
     argv = lib.new("const char *[3]", ["hello", b"world", None])
     gc.collect()
     assert lib.argument([1], argv) == "hello"

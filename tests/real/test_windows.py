@@ -107,7 +107,7 @@ def test_a_struct_says_how_long_it_is(kernel32: libferry.Library) -> None:
     assert version.dwMajorVersion >= 5
     longer = kernel32.new("OSVERSIONINFOEXW", dwOSVersionInfoSize=284)
     assert size(longer) == 284
-    assert kernel32.GetVersionExW(kernel32.cast("OSVERSIONINFOW *", longer.address)) == 1
+    assert kernel32.GetVersionExW(kernel32.cast("OSVERSIONINFOW *", longer)) == 1
     assert longer.wProductType == kernel32.VER_NT_WORKSTATION
     assert longer.dwBuildNumber == version.dwBuildNumber
 
