@@ -240,7 +240,7 @@ def test_closing_while_others_call(file: Path) -> None:
                     lib.pause_us(500)
                     lib.close()
                     return
-                with pytest.raises(ferry.LibraryClosed):
+                with pytest.raises(ferry.LibraryClosed):  # noqa: PT012
                     for i in range(1_000_000):
                         assert lib.mix(number, i) == number * 31 + i
                         assert lib.difference(pair) == -1
