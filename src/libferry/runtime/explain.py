@@ -290,6 +290,12 @@ def ended(
             "calls and callbacks are nested 32 deep",
             hint="return from some before making more",
         )
+    if code == "stack":
+        raise NestedTooDeep(
+            tried,
+            "calls and callbacks nested in each other have nearly used up this thread's stack",
+            hint="return from some before making more; threading.stack_size() gives threads more",
+        )
     if code == "callbacks":
         raise TooManyCallbacks(
             tried,
