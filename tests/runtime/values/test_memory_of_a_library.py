@@ -250,7 +250,7 @@ def test_a_dict_is_a_record_for_a_pointer_to_const(lib: ferry.Library) -> None:
     assert lib.name_length({"name": "seven"}) == 5
     with pytest.raises(ferry.ArgumentTypeError, match="near matches: value"):
         lib.sum_list({"valu": 7})
-    with pytest.raises(ferry.ArgumentTypeError, match="what lib.new made"):
+    with pytest.raises(ferry.ArgumentTypeError, match=r"what lib\.new made"):
         lib.move({"x": 1}, 1)  # not const: C's change would be lost
 
 
