@@ -47,8 +47,8 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
     "not a pointer": (
         ArgumentTypeError,
         "{kind} cannot be passed as {ctype}",
-        "pass bytes, a bytearray, a numpy array, array.array('i', ...), a Buffer, a Pointer or "
-        "None; an address that "
+        "pass bytes, a bytearray, a numpy array, array.array('i', ...), what lib.new made, a "
+        "Buffer, a Pointer or None; an address that "
         "you know to be right becomes a Pointer by lib.cast(type, address)",
     ),
     "no buffer": (
