@@ -37,6 +37,9 @@ struct callback_table {
  * session's own table. */
 static struct callback_table here;
 
+/* Of all tables. What is found in one gets its reference before it can be taken out. */
+static Guard tables;
+
 /* ---- running one ---- */
 
 /* The exception that is set waits in `call`. The first one counts, but for Ctrl-C and the
@@ -84,8 +87,11 @@ static PyObject *call_python(Callback *callback, const struct ferry_frame *frame
         have++;
     }
     if (have == count) {
-        PyObject *callable = Py_NewRef(callback->callable); /* which may release itself */
+        PyObject *callable;
 
+        guard_begin(&tables);
+        callable = Py_NewRef(callback->callable); /* which may be released meanwhile */
+        guard_end(&tables);
         result = PyObject_Vectorcall(callable, values, (size_t)count, NULL);
         Py_DECREF(callable);
     }
@@ -123,11 +129,14 @@ bool callback_serve(Session *session, struct call *call)
     uint64_t number = *(volatile uint64_t *)&((struct ferry_frame *)shared)->function; /* once */
     const struct slot *slot;
     struct ferry_frame frame;
-    Callback *callback;
+    Callback *callback = NULL;
 
-    if (number >= CHANNEL_CALLBACKS || !session->callbacks || !session->callbacks->of[number])
+    guard_begin(&tables);
+    if (number < CHANNEL_CALLBACKS && session->callbacks)
+        callback = (Callback *)Py_XNewRef((PyObject *)session->callbacks->of[number]);
+    guard_end(&tables);
+    if (!callback)
         return false;
-    callback = (Callback *)Py_NewRef((PyObject *)session->callbacks->of[number]);
     slot = &callback->plan->result;
     memcpy((char *)&frame + FRAME_INTEGER, shared + FRAME_INTEGER,
            callback->plan->frame_end - FRAME_INTEGER);
@@ -189,10 +198,11 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     else if (call->thread)
         PyEval_RestoreThread(call->thread);
 
+    guard_begin(&tables);
     plan = ferry_callbacks[number];
-    callback = here.of[number];
-    if (plan && callback) {
-        Py_INCREF(callback);
+    callback = plan ? (Callback *)Py_XNewRef((PyObject *)here.of[number]) : NULL;
+    guard_end(&tables);
+    if (callback) {
         if (!ours)
             callback->session->visited = true;
         way = entry_gather(plan, head, &frame);
@@ -257,6 +267,45 @@ static uint32_t free_number(Session *session)
     return CHANNEL_CALLBACKS;
 }
 
+/* Into the tables, under a number of its own. False: there is none left, or no memory. */
+static bool put_in(Callback *callback)
+{
+    Session *session = callback->session;
+
+    guard_begin(&tables);
+    if (table_of(session))
+        callback->number = free_number(session);
+    if (callback->number != CHANNEL_CALLBACKS) {
+        session->callbacks->of[callback->number] = (Callback *)Py_NewRef((PyObject *)callback);
+        if (!session->channel)
+            here.of[callback->number] = callback;
+    }
+    guard_end(&tables);
+    return callback->number != CHANNEL_CALLBACKS;
+}
+
+/* Out of the tables; the session's reference is the caller's to give up. */
+static bool take_out(Callback *callback)
+{
+    Session *session = callback->session;
+    bool found;
+
+    if (!session || callback->number == CHANNEL_CALLBACKS)
+        return false;
+    guard_begin(&tables);
+    found = session->callbacks && session->callbacks->of[callback->number] == callback;
+    if (found)
+        session->callbacks->of[callback->number] = NULL;
+    if (found && !session->channel) {
+        here.of[callback->number] = NULL;
+        ferry_callback(callback->number, NULL);
+    }
+    guard_end(&tables);
+    if (found)
+        callback->address = 0;
+    return found;
+}
+
 static bool place_description(Callback *callback, const char *bytes, Py_ssize_t size)
 {
     Session *session = callback->session;
@@ -299,52 +348,36 @@ static PyObject *callback_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         session_raise(session, Py_None);
         return NULL;
     }
-    if (!table_of(session))
-        return PyErr_NoMemory();
     callback = (Callback *)type->tp_alloc(type, 0);
     if (!callback)
         return NULL;
-    callback->number = free_number(session);
+    callback->number = CHANNEL_CALLBACKS;
     callback->start = ARENA_NONE;
     callback->session = (Session *)Py_NewRef((PyObject *)session);
     callback->plan = (Plan *)Py_NewRef((PyObject *)plan);
     callback->callable = Py_NewRef(callable);
     callback->type = Py_NewRef(pointer);
     callback->error = Py_NewRef(error);
-    if (callback->number == CHANNEL_CALLBACKS || !place_description(callback, description, size)) {
+    if (!place_description(callback, description, size) || !put_in(callback)) {
         if (!PyErr_Occurred())
             raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "callbacks");
         Py_DECREF(callback);
         return NULL;
     }
-    session->callbacks->of[callback->number] = (Callback *)Py_NewRef((PyObject *)callback);
-    if (!session->channel)
-        here.of[callback->number] = callback;
     return (PyObject *)callback;
-}
-
-/* Out of the tables; the session's reference is the caller's to give up. */
-static bool take_out(Callback *callback)
-{
-    Session *session = callback->session;
-
-    if (!session || !session->callbacks || callback->number == CHANNEL_CALLBACKS ||
-        session->callbacks->of[callback->number] != callback)
-        return false;
-    session->callbacks->of[callback->number] = NULL;
-    if (!session->channel) {
-        here.of[callback->number] = NULL;
-        ferry_callback(callback->number, NULL);
-    }
-    callback->address = 0;
-    return true;
 }
 
 static PyObject *callback_drop(Callback *callback, PyObject *unused)
 {
     (void)unused;
     if (take_out(callback)) {
-        Py_SETREF(callback->callable, Py_NewRef(Py_None));
+        PyObject *callable;
+
+        guard_begin(&tables);
+        callable = callback->callable;
+        callback->callable = Py_NewRef(Py_None);
+        guard_end(&tables);
+        Py_DECREF(callable);
         Py_DECREF(callback);
     }
     Py_RETURN_NONE;

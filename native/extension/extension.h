@@ -31,6 +31,7 @@
 #include <stdbool.h>
 
 #include "channel.h"
+#include "sharing.h"
 
 /* ---- arena.c ---- */
 
@@ -43,6 +44,7 @@ struct extent {
 /* Free extents, ascending and never adjacent. Kept in the host's own memory:
  * nothing that a worker writes can change them. */
 struct arena {
+    Guard guard;
     struct extent *free;
     size_t count, capacity;
 };
@@ -55,6 +57,8 @@ void arena_clear(struct arena *arena);
 uint64_t arena_take(struct arena *arena, uint64_t size);
 /* Gives back what arena_take gave for the same size. */
 void arena_give(struct arena *arena, uint64_t start, uint64_t size);
+/* How many bytes nobody uses. */
+uint64_t arena_left(struct arena *arena);
 
 /* ---- watcher.c ---- */
 
@@ -79,15 +83,33 @@ void watch_end_process(const struct watch *watch);
 
 /* ---- session.c ---- */
 
-/* What the host believes about one lane. */
+/* What the host believes about one lane. Who has made it busy may change the rest. */
 struct lane_record {
-    uint64_t thread; /* id of the Python thread that used it last; 0: nobody */
-    uint32_t number; /* of the last handover posted */
-    uint32_t word;   /* the last reply word, without PARKED */
-    bool busy;
-    bool started; /* the worker has a thread for it */
-    uint32_t used; /* when, in calls: the least recent is given away first */
+    _Atomic uint64_t thread; /* id of the Python thread that used it last; 0: nobody */
+    uint32_t number;         /* of the last handover posted */
+    uint32_t word;           /* the last reply word, without PARKED */
+    _Atomic bool busy;
+    bool started;          /* the worker has a thread for it */
+    _Atomic uint32_t used; /* when, in calls: the least recent is given away first */
+#ifdef Py_GIL_DISABLED
+    char apart[CACHE_LINE - 24];
+#endif
 };
+
+/* How many calls in this process have not returned, and how many views show the library's
+ * memory. Without the GIL, several counts: all threads change them all the time. */
+struct running {
+    _Atomic uint32_t count;
+#ifdef Py_GIL_DISABLED
+    char apart[CACHE_LINE - 4];
+#endif
+};
+
+#ifdef Py_GIL_DISABLED
+#define RUNNING_COUNTS 16u
+#else
+#define RUNNING_COUNTS 1u
+#endif
 
 /* The shared memory, which the last of its users unmaps. */
 struct mapping {
@@ -103,8 +125,8 @@ typedef struct {
     PyObject_HEAD
     PyObject *weakrefs;
     PyObject *services; /* Python's affair: what functions of this session can ask of it */
-    bool closed;
-    bool ended; /* we have killed the worker; the watcher may not know yet */
+    _Atomic bool closed;
+    _Atomic bool ended; /* we have killed the worker; the watcher may not know yet */
     unsigned generation; /* of this process; a fork starts a new one */
     bool doorbell;       /* the worker cannot be woken through memory */
     uint32_t spin_ns;
@@ -116,16 +138,16 @@ typedef struct {
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
     struct arena arena;
-    bool visited;     /* in this process, a thread that is in no call of ours has called back */
-    uint32_t running; /* calls in this process that have not returned, and views of memory */
+    _Atomic bool visited; /* in this process, a thread in no call of ours has called back */
+    struct running running[RUNNING_COUNTS];
     uint32_t recent;
-    uint32_t waiting;            /* threads that want a lane */
+    _Atomic uint32_t waiting;     /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */
     uint64_t serial; /* no two sessions have the same */
-    uint32_t clock;
+    _Atomic uint32_t clock;
     uint32_t lane_limit; /* calls at once; 1 for a library that is not thread-safe */
-    uint64_t holder;     /* in this process, for such a library: the thread that is in it, */
-    uint32_t holds;      /* and how many calls deep */
+    _Atomic uint64_t holder; /* in this process, for such a library: the thread that is in */
+    uint32_t holds;          /* it, 0 if none is; and how many calls deep */
     _Atomic uint32_t bell; /* futex of who waits for any of several calls */
     struct callback_table *callbacks; /* NULL: there were none */
     struct lane_record lanes[CHANNEL_LANES + CHANNEL_GUESTS];
@@ -152,7 +174,7 @@ extern unsigned process_generation;
 
 static inline bool session_usable(const Session *session)
 {
-    if (session->closed || session->ended)
+    if (peek(&session->closed) || peek(&session->ended))
         return false;
     if (!session->channel)
         return true; /* also in a fork: the library is in the child as well */
@@ -176,6 +198,35 @@ void session_keep_errors(const Session *session, int32_t error_number, uint32_t 
 
 /* Raise what a call on an unusable session raises. */
 void session_raise(Session *session, PyObject *function);
+
+static inline struct running *running_of(Session *session)
+{
+#ifdef Py_GIL_DISABLED
+    return &session->running[PyThreadState_Get()->id % RUNNING_COUNTS];
+#else
+    return session->running;
+#endif
+}
+
+static inline void session_unuse(Session *session)
+{
+    count_down(&running_of(session)->count);
+}
+
+/* In this process: the library stays mapped until session_unuse. False with an exception:
+ * it was closed. */
+static inline bool session_use(Session *session)
+{
+    count_up(&running_of(session)->count);
+#ifdef Py_GIL_DISABLED
+    if (atomic_load(&session->closed)) { /* close() looks at the counts after it set that */
+        session_unuse(session);
+        session_raise(session, Py_None);
+        return false;
+    }
+#endif
+    return true;
+}
 
 /* ---- wait.c ---- */
 
@@ -218,7 +269,7 @@ typedef struct {
     char *data;     /* NULL once freed */
     uint64_t offset; /* in the channel; in-process, in what malloc gave */
     Py_ssize_t size;
-    Py_ssize_t exports; /* views and calls that use it */
+    _Atomic Py_ssize_t uses; /* views and calls that use it; -1: freed */
 } Buffer;
 
 typedef struct {
@@ -233,6 +284,9 @@ extern PyType_Spec buffer_spec, pointer_spec;
 
 /* The library's address of a live buffer. */
 uint64_t buffer_address(const Buffer *buffer);
+/* It is not freed until it is left again. False: it was freed before. */
+bool buffer_use(Buffer *buffer);
+void buffer_leave(Buffer *buffer);
 
 struct loan;
 struct packing;

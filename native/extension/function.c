@@ -91,7 +91,11 @@ static bool call_here(Function *function, struct ferry_frame *frame)
     write_addresses(function->plan, frame, (uintptr_t)frame);
     if (session->lane_limit == 1 && !session_enter(session))
         return false;
-    session->running++;
+    if (!session_use(session)) {
+        if (session->lane_limit == 1)
+            session_leave(session);
+        return false;
+    }
     current_call = &call;
     call.thread = function->keep_gil ? NULL : PyEval_SaveThread();
     *error_number = 0;
@@ -103,7 +107,7 @@ static bool call_here(Function *function, struct ferry_frame *frame)
     if (call.thread)
         PyEval_RestoreThread(call.thread);
     current_call = call.outer;
-    session->running--;
+    session_unuse(session);
     if (session->lane_limit == 1)
         session_leave(session);
     if (!function->service)
@@ -155,7 +159,7 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
                                                     : DIED;
     if (outcome == REPLIED)
         return true;
-    session->ended = true;
+    poke(&session->ended, true);
     if (outcome != DIED && session->generation == process_generation) {
         Py_BEGIN_ALLOW_THREADS
         watch_end_process(session->watch);
@@ -164,7 +168,7 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
     if (!PyErr_Occurred())
         raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function,
                  session->generation != process_generation ? "forked"
-                 : outcome == DIED                         ? session->closed ? "closed" : "died"
+                 : outcome == DIED                         ? peek(&session->closed) ? "closed" : "died"
                  : outcome == EXPIRED                      ? "expired"
                                                            : "violated");
     return false;

@@ -122,13 +122,13 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
         Py_RETURN_FALSE;
     call.session = session;
     call.record = &session->lanes[listener->guest];
-    if (call.record->busy) { /* posted before: go on */
+    if (peek(&call.record->busy)) { /* posted before: go on */
         pending = (struct pending){.record = call.record,
                                    .lane = session_frame(session, call.record, 0),
                                    .before = call.record->word};
         pending_expect(&pending, 0);
     } else {
-        call.record->busy = true;
+        poke(&call.record->busy, true);
         pending = post_call(session, call.record, 0, &nothing, 0);
     }
     pending.deadline = 0; /* the library may take its time */

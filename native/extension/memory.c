@@ -57,6 +57,8 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)buffer;
 }
 
+#define FREED ((Py_ssize_t)-1)
+
 static void release(Buffer *buffer)
 {
     if (!buffer->data)
@@ -91,14 +93,36 @@ static void buffer_dealloc(Buffer *buffer)
 
 static PyObject *buffer_free(Buffer *buffer, PyObject *unused)
 {
+    Py_ssize_t uses = 0;
+
     (void)unused;
-    if (buffer->exports) {
+    if (atomic_compare_exchange_strong(&buffer->uses, &uses, FREED)) {
+        release(buffer);
+    } else if (uses != FREED) {
         PyErr_SetString(PyExc_BufferError,
                         "the Buffer is in use: release its views, or wait for the call");
         return NULL;
     }
-    release(buffer);
     Py_RETURN_NONE;
+}
+
+bool buffer_use(Buffer *buffer)
+{
+    Py_ssize_t uses = peek(&buffer->uses);
+
+    do {
+        if (uses == FREED)
+            return false;
+    } while (!number_swap(&buffer->uses, &uses, uses + 1));
+    return true;
+}
+
+void buffer_leave(Buffer *buffer)
+{
+    Py_ssize_t uses = peek(&buffer->uses);
+
+    while (!number_swap(&buffer->uses, &uses, uses - 1))
+        ;
 }
 
 uint64_t buffer_address(const Buffer *buffer)
@@ -109,21 +133,21 @@ uint64_t buffer_address(const Buffer *buffer)
 
 static int buffer_get(Buffer *buffer, Py_buffer *view, int flags)
 {
-    if (!buffer->data) {
+    if (!buffer_use(buffer)) {
         view->obj = NULL;
         PyErr_SetString(PyExc_BufferError, "the Buffer was freed");
         return -1;
     }
-    if (PyBuffer_FillInfo(view, (PyObject *)buffer, buffer->data, buffer->size, 0, flags) != 0)
-        return -1;
-    buffer->exports++;
-    return 0;
+    if (PyBuffer_FillInfo(view, (PyObject *)buffer, buffer->data, buffer->size, 0, flags) == 0)
+        return 0;
+    buffer_leave(buffer);
+    return -1;
 }
 
 static void buffer_put(Buffer *buffer, Py_buffer *view)
 {
     (void)view;
-    buffer->exports--;
+    buffer_leave(buffer);
 }
 
 static Py_ssize_t buffer_length(Buffer *buffer)
@@ -134,7 +158,7 @@ static Py_ssize_t buffer_length(Buffer *buffer)
 static PyObject *buffer_get_address(Buffer *buffer, void *unused)
 {
     (void)unused;
-    if (!buffer->data) {
+    if (peek(&buffer->uses) == FREED) {
         PyErr_SetString(PyExc_BufferError, "the Buffer was freed");
         return NULL;
     }
@@ -144,7 +168,7 @@ static PyObject *buffer_get_address(Buffer *buffer, void *unused)
 static PyObject *buffer_get_freed(Buffer *buffer, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(buffer->data == NULL);
+    return PyBool_FromLong(peek(&buffer->uses) == FREED);
 }
 
 static PyObject *buffer_get_session(Buffer *buffer, void *unused)

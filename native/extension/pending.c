@@ -30,7 +30,7 @@ typedef struct {
     struct pending pending;
     struct loan *loans;
     uint32_t lent;
-    bool waited;
+    _Atomic bool waited;
 } Pending;
 
 PyTypeObject *pending_type;
@@ -84,11 +84,10 @@ static PyObject *pending_wait(Pending *pending, PyObject *unused)
     bool returned;
 
     (void)unused;
-    if (pending->waited) {
+    if (!flag_take(&pending->waited)) {
         PyErr_SetString(PyExc_ValueError, "this call was waited for already");
         return NULL;
     }
-    pending->waited = true;
     pending->call.outer = current_call;
     returned = call_finish(function, &pending->call, &pending->pending, &frame);
     if (returned)

@@ -54,7 +54,7 @@ def describe(abi: Abi, target: Target, ctype: Type) -> types.CType:
         size, signed = enum_size(ctype)
         return types.Integer("enum", size, signed)
     if isinstance(ctype, Array):
-        return types.Array(describe(abi, target, ctype.of), ctype.length or None)
+        return types.Array(describe(abi, target, ctype.of), ctype.length)
     if isinstance(ctype, FunctionPointer):
         return types.Pointer(types.FunctionType(types.Void(), ()), target.pointer)
     return describe_record(abi, target, ctype)
