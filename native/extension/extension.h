@@ -440,6 +440,18 @@ struct loan {
     bool copy_back;
 };
 
+/* What is copied back after a crossing with many calls: memory of this process, by
+ * address, and where in the arena its copy is. */
+struct writing {
+    const char *from, *to;
+    uint64_t start;
+};
+
+struct writings {
+    struct writing *of;
+    size_t count;
+};
+
 /* What pack() needs to know beside the value. */
 struct packing {
     PyObject *owner; /* Function or Callback, for messages */
@@ -448,6 +460,8 @@ struct packing {
     struct ferry_frame *frame;
     struct loan *loans; /* NULL: nothing can be lent, as for a callback's result */
     uint32_t lent;
+    const struct writings *writings; /* of earlier rows of a batch, or NULL */
+    bool row_overlaps; /* refused since an earlier row writes to a part of it */
 };
 
 /* Write one value into the frame. A pointer may take a new loan. On failure an
@@ -468,6 +482,8 @@ static inline void store(struct ferry_frame *frame, const struct slot *slot, uin
     else
         memcpy(cell, &bits, slot->width);
 }
+/* Remember what of these loans will be copied back; there is room for all. */
+void keep_writings(struct writings *writings, const struct loan *loans, uint32_t count);
 /* Give back what was lent, and copy back what the library may have written. */
 void settle(Session *session, struct loan *loans, uint32_t count, bool copy_back);
 /* A value of the frame, which must be this process's own, as a new reference. */

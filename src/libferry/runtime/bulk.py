@@ -185,7 +185,12 @@ class _Map:
                 hint="give one Buffer, Pointer or None for all rows; batch() takes strings",
             )
         dtype = _dtype(parameter.type)
-        column = numpy.asarray(value if hasattr(value, "__array__") else _viewed(value, dtype))
+        try:
+            column = numpy.asarray(value if hasattr(value, "__array__") else _viewed(value, dtype))
+        except ValueError as error:
+            raise ArgumentTypeError(
+                place, f"it is no array: {error}", hint="give a list of numbers, or a numpy array"
+            ) from None
         if column.dtype == dtype or numpy.can_cast(column.dtype, dtype, "safe"):
             return column  # type: ignore[no-any-return]
         if column.dtype.kind not in "iub" or dtype.kind not in "iu":
