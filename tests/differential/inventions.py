@@ -12,7 +12,17 @@ from functools import cache
 from hypothesis import strategies as st
 
 from .targets import ADDRESSES, FLOATS, Target
-from .types import COMPLEX_PARTS, VECTORS, Array, Enum, FunctionPointer, Member, Record, Scalar, Type
+from .types import (
+    COMPLEX_PARTS,
+    VECTORS,
+    Array,
+    Enum,
+    FunctionPointer,
+    Member,
+    Record,
+    Scalar,
+    Type,
+)
 from .values import has_value
 
 DEEPEST = 4
@@ -183,7 +193,7 @@ def members_of(
 def ends_flexibly(ctype: Type) -> bool:
     """Say whether C allows no array of it, and nothing after it."""
     return isinstance(ctype, Record) and any(
-        isinstance(m.type, Array) and m.type.length == 0 or ends_flexibly(m.type)
+        (isinstance(m.type, Array) and m.type.length == 0) or ends_flexibly(m.type)
         for m in ctype.members
     )
 

@@ -328,9 +328,7 @@ class DirectedFunction:
 
     def _written(self, call: _Call, sizes: dict[int, int]) -> Iterator[object]:
         """What the function left in what it was given, in order."""
-        measures = {
-            room.length.parameter for room in self._rooms.values() if room.length.pointed
-        }
+        measures = {room.length.parameter for room in self._rooms.values() if room.length.pointed}
         for n, value in enumerate(call.arguments):
             if n in self._rooms:
                 room = self._rooms[n]
@@ -377,9 +375,7 @@ def failure(
     hint = "the library's documentation says what that means"
     if errno:
         hint += f"; errno is {errno}"
-    return CallFailed(
-        f"call {signature.name}", happened, hint=hint, result=result, message=message
-    )
+    return CallFailed(f"call {signature.name}", happened, hint=hint, result=result, message=message)
 
 
 def _message(
