@@ -367,6 +367,7 @@ static void map_past_caches(const struct ferry_map *map)
         copy_past_caches(to + (size_t)part.from * result->size, results,
                          (size_t)part.count * result->size);
     }
+    stream_end();
 }
 
 static bool is_fast(const struct ferry_map *map)

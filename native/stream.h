@@ -15,7 +15,8 @@
 #include <emmintrin.h>
 #endif
 
-/* For as much as is worth it, which is some hundred bytes or more. */
+/* For some hundred bytes or more. What is so copied is not ordered before a release, but
+ * for stream_end. */
 static inline void copy_past_caches(char *to, const char *from, size_t size)
 {
     size_t done = 0;
@@ -25,10 +26,17 @@ static inline void copy_past_caches(char *to, const char *from, size_t size)
         for (; done + sizeof(__m128i) <= size; done += sizeof(__m128i))
             _mm_stream_si128((__m128i *)(void *)(to + done),
                              _mm_loadu_si128((const __m128i *)(const void *)(from + done)));
-        _mm_sfence(); /* a release does not wait for them */
     }
 #endif
     __builtin_memcpy(to + done, from + done, size - done);
+}
+
+/* Wait until it is there; that takes as long as the way to the memory. */
+static inline void stream_end(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
 }
 
 #endif

@@ -42,6 +42,7 @@ static PyObject *queue_copy(PyObject *module, PyObject *args)
     buffer->exports++; /* it cannot be freed meanwhile */
     Py_BEGIN_ALLOW_THREADS
     copy_past_caches(buffer->data, from.buf, (size_t)from.len);
+    stream_end();
     Py_END_ALLOW_THREADS
     buffer->exports--;
     PyBuffer_Release(&from);

@@ -57,7 +57,7 @@ class _Place:
         self.dense = column.flags.c_contiguous and column.dtype == dtype
         self.buffer: _core.Buffer | None = None
         if found is None:
-            self.buffer = _core.Buffer(session, max(1, rows * dtype.itemsize))
+            self.buffer = _core.Buffer(session, max(1, rows * dtype.itemsize), clear=False)
             self.copy: Column = numpy.frombuffer(memoryview(self.buffer), dtype)
             self.address, self.stride = self.buffer.address, dtype.itemsize
         else:
@@ -193,7 +193,8 @@ def run_there(job: Job, run: _core.Function, progress: Progress | None) -> None:
     """Call the function for every row of ``job``; ``run`` is the worker's ``map_queue``."""
     if not job.rows:
         return
-    most = max(1, min(PIECE_BYTES // max(1, job.row_bytes()), job.rows))
+    room = job.function.session.arena_free // (2 * SLOTS)
+    most = max(1, min(min(PIECE_BYTES, room) // max(1, job.row_bytes()), job.rows))
     pace = Pace(most)
     slots = [_Slot(job, most) for _ in range(SLOTS if job.rows > most else 1)]
     with _Queue(job, run, slots) as queue:
