@@ -5,6 +5,7 @@
  *   callback.c   Callback: a Python callable as a C function
  *   batch.c      many calls in one crossing
  *   pending.c    Pending: a call that is not waited for yet
+ *   queue.c      pieces of a map() that a worker does one after the other
  *   listener.c   Listener: callbacks from the library's own threads
  *   pack.c       Python values to cells of the frame
  *   pointer.c    the same for what is passed by pointer
@@ -425,9 +426,23 @@ extern PyType_Spec listener_spec;
 extern PyTypeObject *pending_type;
 extern PyType_Spec pending_spec;
 
+typedef struct {
+    PyObject_HEAD
+    Function *function;
+    struct call call;
+    struct pending pending;
+    struct loan *loans;
+    uint32_t lent;
+    _Atomic bool waited;
+} Pending;
+
 PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count);
 PyObject *session_wait_any(Session *session, PyObject *args);
 PyObject *session_ring(Session *session, PyObject *unused);
+
+/* ---- queue.c ---- */
+
+extern PyMethodDef queue_functions[];
 
 /* ---- pack.c, pointer.c, unpack.c ---- */
 
