@@ -5,6 +5,7 @@
  *   callback.c   Callback: a Python callable as a C function
  *   batch.c      many calls in one crossing
  *   pending.c    Pending: a call that is not waited for yet
+ *   queue.c      pieces of a map() that a worker does one after the other
  *   listener.c   Listener: callbacks from the library's own threads
  *   pack.c       Python values to cells of the frame
  *   pointer.c    the same for what is passed by pointer
@@ -425,9 +426,23 @@ extern PyType_Spec listener_spec;
 extern PyTypeObject *pending_type;
 extern PyType_Spec pending_spec;
 
+typedef struct {
+    PyObject_HEAD
+    Function *function;
+    struct call call;
+    struct pending pending;
+    struct loan *loans;
+    uint32_t lent;
+    _Atomic bool waited;
+} Pending;
+
 PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count);
 PyObject *session_wait_any(Session *session, PyObject *args);
 PyObject *session_ring(Session *session, PyObject *unused);
+
+/* ---- queue.c ---- */
+
+extern PyMethodDef queue_functions[];
 
 /* ---- pack.c, pointer.c, unpack.c ---- */
 
@@ -440,6 +455,18 @@ struct loan {
     bool copy_back;
 };
 
+/* What is copied back after a crossing with many calls: memory of this process, by
+ * address, and where in the arena its copy is. */
+struct writing {
+    const char *from, *to;
+    uint64_t start;
+};
+
+struct writings {
+    struct writing *of;
+    size_t count;
+};
+
 /* What pack() needs to know beside the value. */
 struct packing {
     PyObject *owner; /* Function or Callback, for messages */
@@ -448,6 +475,8 @@ struct packing {
     struct ferry_frame *frame;
     struct loan *loans; /* NULL: nothing can be lent, as for a callback's result */
     uint32_t lent;
+    const struct writings *writings; /* of earlier rows of a batch, or NULL */
+    bool row_overlaps; /* refused since an earlier row writes to a part of it */
 };
 
 /* Write one value into the frame. A pointer may take a new loan. On failure an
@@ -468,6 +497,8 @@ static inline void store(struct ferry_frame *frame, const struct slot *slot, uin
     else
         memcpy(cell, &bits, slot->width);
 }
+/* Remember what of these loans will be copied back; there is room for all. */
+void keep_writings(struct writings *writings, const struct loan *loans, uint32_t count);
 /* Give back what was lent, and copy back what the library may have written. */
 void settle(Session *session, struct loan *loans, uint32_t count, bool copy_back);
 /* A value of the frame, which must be this process's own, as a new reference. */

@@ -7,14 +7,15 @@ PyTypeObject *buffer_type, *pointer_type;
 
 static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"session", "size", "type", NULL};
+    static char *names[] = {"session", "size", "type", "clear", NULL};
     PyObject *pointee = Py_None;
     Session *session;
     Py_ssize_t size;
     Buffer *buffer;
+    int clear = true;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!n|O", names, session_type, &session, &size,
-                                     &pointee))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!n|Op", names, session_type, &session, &size,
+                                     &pointee, &clear))
         return NULL;
     if (pointee != Py_None && !PyUnicode_Check(pointee)) {
         PyErr_SetString(PyExc_TypeError, "the type of a Buffer is a str or None");
@@ -36,7 +37,8 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         buffer->offset = arena_take(&session->arena, (uint64_t)size);
         if (buffer->offset != ARENA_NONE) {
             buffer->data = (char *)session->channel + buffer->offset;
-            memset(buffer->data, 0, (size_t)size); /* somebody may have used it before */
+            if (clear) /* somebody may have used it before */
+                memset(buffer->data, 0, (size_t)size);
         }
     } else {
         /* aligned as the arena's; calloc, since what nobody touches then costs nothing */

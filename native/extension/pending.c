@@ -23,16 +23,6 @@ struct futex_waitv {
 #define SYS_futex_waitv 449 /* the same on every CPU */
 #endif
 
-typedef struct {
-    PyObject_HEAD
-    Function *function;
-    struct call call;
-    struct pending pending;
-    struct loan *loans;
-    uint32_t lent;
-    _Atomic bool waited;
-} Pending;
-
 PyTypeObject *pending_type;
 
 PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count)

@@ -101,6 +101,55 @@ static bool pack_text(struct packing *packing, const struct slot *slot, Py_ssize
                       loan);
 }
 
+/* The first of them that ends after `from`, or how many there are. */
+static size_t writing_after(const struct writings *writings, const char *from)
+{
+    size_t low = 0, high = writings->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (writings->of[middle].to > from)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+void keep_writings(struct writings *writings, const struct loan *loans, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const char *from = loans[i].view.buf;
+        struct writing *place;
+
+        if (!loans[i].copy_back || loans[i].view.len == 0)
+            continue;
+        place = &writings->of[writing_after(writings, from)];
+        memmove(place + 1, place, (size_t)(writings->of + writings->count - place) * sizeof *place);
+        *place = (struct writing){from, from + loans[i].view.len, loans[i].start};
+        writings->count++;
+    }
+}
+
+/* What an earlier row of the batch writes is what this one reads. */
+static bool find_written(struct packing *packing, Py_ssize_t index, PyObject *value,
+                         const Py_buffer *mine, uint64_t *start)
+{
+    const char *from = mine->buf, *to = from + mine->len;
+    size_t at = writing_after(packing->writings, from);
+    const struct writing *earlier = &packing->writings->of[at];
+
+    if (from == to || at == packing->writings->count || earlier->from >= to)
+        return true;
+    if (earlier->from == from && earlier->to == to) {
+        *start = earlier->start;
+        return true;
+    }
+    packing->row_overlaps = true;
+    return refuse(packing, index, value, "overlaps");
+}
+
 /* The same memory handed in twice is the same memory there; overlapping parts that
  * the library may write to could not be put back together. */
 static bool find_shared(struct packing *packing, bool writes, Py_ssize_t index, PyObject *value,
@@ -109,6 +158,10 @@ static bool find_shared(struct packing *packing, bool writes, Py_ssize_t index, 
     const Py_buffer *mine = &loan->view;
 
     *start = ARENA_NONE;
+    if (packing->writings && !find_written(packing, index, value, mine, start))
+        return false;
+    if (*start != ARENA_NONE)
+        return true;
     for (struct loan *earlier = packing->loans; earlier < loan; earlier++) {
         const Py_buffer *other = &earlier->view;
 

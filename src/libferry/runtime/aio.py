@@ -83,9 +83,7 @@ class _Waiter:
                 raise
             return self._end(pending)
 
-    def _post(
-        self, function: _core.Function, values: tuple[object, ...]
-    ) -> _core.Pending | None:
+    def _post(self, function: _core.Function, values: tuple[object, ...]) -> _core.Pending | None:
         """Begin a call; None if that might have to wait for one of another loop's."""
         with self._lock:
             if self._posted >= _MOST:

@@ -153,6 +153,7 @@ _SERVICES = {
     "errno_of": "look for errno",
     "callback": "set a callback",
     "map": "map a function",
+    "map_queue": "map a function",
     "store": "write to the library's memory",
 }
 
