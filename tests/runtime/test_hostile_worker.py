@@ -270,7 +270,12 @@ def test_a_guest_that_breaks_the_protocol_ends_its_worker(
 def test_what_changes_while_it_is_read_is_read_once(lib: ferry.Library) -> None:
     """The number of the callback and its argument, by another thread of the worker's."""
     seen: set[int] = set()
-    callback = lib.callback("int (*)(int)", lambda x: seen.add(x) or 0)
+
+    def see(x: int) -> int:
+        seen.add(x)
+        return 0
+
+    callback = lib.callback("int (*)(int)", see)
     with contextlib.suppress(ferry.FerryError):
         lib.start_flipping()
         for _ in range(3000):
