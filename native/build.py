@@ -75,7 +75,13 @@ PLATFORMS = {
 # of VFPv3; Debian and its relatives ask for neither. RISC-V and LoongArch have no glibc
 # as old as 2.17: theirs is the first that zig can link against.
 WORKERS = (
-    Worker("x86_64-sysv", f"x86_64-linux-gnu.{GLIBC}", "linux", "x86_64_sysv"),
+    Worker(
+        "x86_64-sysv",
+        f"x86_64-linux-gnu.{GLIBC}",
+        "linux",
+        "x86_64_sysv",
+        options=("-fPIE", "-pie"),  # to lie beside the libraries: runtime/runner.py
+    ),
     Worker("i386-sysv", f"x86-linux-gnu.{GLIBC}", "linux", "i386"),
     Worker("aarch64-aapcs64", f"aarch64-linux-gnu.{GLIBC}", "linux", "aarch64"),
     Worker(

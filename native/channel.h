@@ -97,6 +97,7 @@ enum ferry_service {
     SERVICE_ERRNO_OF,
     SERVICE_CALLBACK,
     SERVICE_MAP,
+    SERVICE_MAP_QUEUE,
     SERVICE_COUNT,
 };
 

@@ -3,12 +3,20 @@
  * several sizes are first widened, a block of rows at a time, in loops that a compiler
  * vectorises. An element that has no such shape goes through a frame like any other call. */
 #include "map.h"
+#include "stream.h"
 
 /* Rows widened at once. With more, the functions below would need a page of stack, and
  * on Windows a helper of the C library that touches it. */
 #define BLOCK 64u
 
 typedef uintptr_t word; /* what an integer register holds */
+
+/* Of a map's rows, and where their results go: `by` bytes from one to the next. */
+struct part {
+    uint32_t from, count;
+    char *to;
+    intptr_t by;
+};
 
 static const char *element(const struct ferry_column *column, uint64_t row)
 {
@@ -91,13 +99,11 @@ static void widen_integers(const struct ferry_column *column, uint64_t row, uint
         WIDEN(uint8_t, word, into);
 }
 
-static void keep_integers(const struct ferry_column *column, uint64_t row, uint32_t count,
+static void keep_integers(char *to, intptr_t by, uint32_t size, uint32_t count,
                           const uint64_t *results)
 {
-    char *to = (char *)(uintptr_t)column->data + (int64_t)row * column->stride;
-
-    for (uint32_t i = 0; i < count; i++, to += column->stride)
-        store(to, results[i], column->size);
+    for (uint32_t i = 0; i < count; i++, to += by)
+        store(to, results[i], size);
 }
 
 static void call_block(const struct ferry_map *map, word (*cells)[BLOCK], uint32_t count,
@@ -133,34 +139,35 @@ static void call_block(const struct ferry_map *map, word (*cells)[BLOCK], uint32
 }
 
 /* Integers of several sizes: a block of each column is widened before it is called with. */
-__attribute__((noinline)) static void map_blocks(const struct ferry_map *map)
+__attribute__((noinline)) static void map_blocks(const struct ferry_map *map, struct part part)
 {
     word cells[MAP_FAST][BLOCK];
     uint64_t results[BLOCK];
 
-    for (uint32_t row = 0; row < map->rows; row += BLOCK) {
-        uint32_t count = map->rows - row < BLOCK ? map->rows - row : BLOCK;
+    for (uint32_t done = 0; done < part.count; done += BLOCK) {
+        uint32_t count = part.count - done < BLOCK ? part.count - done : BLOCK;
 
         for (uint32_t n = 0; n < map->arguments; n++)
-            widen_integers(&map->columns[n], row, count, cells[n]);
+            widen_integers(&map->columns[n], (uint64_t)part.from + done, count, cells[n]);
         call_block(map, cells, count, results);
         if (map->results)
-            keep_integers(&map->columns[map->arguments], row, count, results);
+            keep_integers(part.to + (intptr_t)done * part.by, part.by,
+                          map->columns[map->arguments].size, count, results);
     }
 }
 
 /* ---- columns of one type: each row is called with where it lies ---- */
 
-static bool all_dense(const struct ferry_map *map, int64_t size)
+static bool all_dense(const struct ferry_map *map, struct part part, intptr_t size)
 {
-    for (uint32_t n = 0; n < map->arguments + map->results; n++)
+    for (uint32_t n = 0; n < map->arguments; n++)
         if (map->columns[n].stride != size)
             return false;
-    return map->results > 0;
+    return part.by == size;
 }
 
 #define COLUMN(n)                                                                                 \
-    const char *const at##n = (const char *)(uintptr_t)map->columns[n].data;                      \
+    const char *const at##n = element(&map->columns[n], part.from);                               \
     const intptr_t by##n = (intptr_t)map->columns[n].stride;
 #define COLUMNS_1 COLUMN(0)
 #define COLUMNS_2 COLUMNS_1 COLUMN(1)
@@ -170,14 +177,14 @@ static bool all_dense(const struct ferry_map *map, int64_t size)
 #define COLUMNS_6 COLUMNS_5 COLUMN(5)
 
 /* i386 has few registers: where the compiler knows a stride it needs none for it. */
-#define PLACE(at, by, element) (dense ? (at) + row * sizeof(element) : (at) + (intptr_t)row * (by))
-#define VALUE(n, element, cell) ((cell)*(const element *)(const void *)PLACE(at##n, by##n, element))
-#define VALUES_1(element, cell) VALUE(0, element, cell)
-#define VALUES_2(element, cell) VALUES_1(element, cell), VALUE(1, element, cell)
-#define VALUES_3(element, cell) VALUES_2(element, cell), VALUE(2, element, cell)
-#define VALUES_4(element, cell) VALUES_3(element, cell), VALUE(3, element, cell)
-#define VALUES_5(element, cell) VALUES_4(element, cell), VALUE(4, element, cell)
-#define VALUES_6(element, cell) VALUES_5(element, cell), VALUE(5, element, cell)
+#define PLACE(at, by, type) (dense ? (at) + row * sizeof(type) : (at) + (intptr_t)row * (by))
+#define VALUE(n, type, cell) ((cell)*(const type *)(const void *)PLACE(at##n, by##n, type))
+#define VALUES_1(type, cell) VALUE(0, type, cell)
+#define VALUES_2(type, cell) VALUES_1(type, cell), VALUE(1, type, cell)
+#define VALUES_3(type, cell) VALUES_2(type, cell), VALUE(2, type, cell)
+#define VALUES_4(type, cell) VALUES_3(type, cell), VALUE(3, type, cell)
+#define VALUES_5(type, cell) VALUES_4(type, cell), VALUE(4, type, cell)
+#define VALUES_6(type, cell) VALUES_5(type, cell), VALUE(5, type, cell)
 
 #define CELLS_1(cell) cell
 #define CELLS_2(cell) CELLS_1(cell), cell
@@ -186,48 +193,45 @@ static bool all_dense(const struct ferry_map *map, int64_t size)
 #define CELLS_5(cell) CELLS_4(cell), cell
 #define CELLS_6(cell) CELLS_5(cell), cell
 
-#define EACH(n, element, cell)                                                                    \
+#define EACH(n, type, cell)                                                                   \
     {                                                                                             \
         COLUMNS_##n                                                                               \
         for (uintptr_t row = 0; row < rows; row++)                                                \
-            *(element *)(void *)PLACE(to, to_by, element) =                                       \
-                (element)((cell(*)(CELLS_##n(cell)))function)(VALUES_##n(element, cell));         \
+            *(type *)(void *)PLACE(part.to, part.by, type) =                              \
+                (type)((cell(*)(CELLS_##n(cell)))function)(VALUES_##n(type, cell));       \
         break;                                                                                    \
     }
 
 /* Elements are passed, and given back, as `cell`. */
-#define MAP_OF(name, element, cell)                                                               \
-    static inline __attribute__((always_inline)) void name##_rows(const struct ferry_map *map,    \
-                                                                  bool dense)                     \
+#define MAP_OF(name, type, cell)                                                                  \
+    static inline __attribute__((always_inline)) void name##_rows(                                \
+        const struct ferry_map *map, const struct part part, bool dense)                          \
     {                                                                                             \
-        const struct ferry_column *result = &map->columns[map->arguments];                        \
         void *const function = (void *)(uintptr_t)map->function;                                  \
-        const uintptr_t rows = map->rows;                                                         \
-        char unused[8], *const to = map->results ? (char *)(uintptr_t)result->data : unused;      \
-        const intptr_t to_by = map->results ? (intptr_t)result->stride : 0;                       \
+        const uintptr_t rows = part.count;                                                        \
                                                                                                   \
         switch (map->arguments) {                                                                 \
         case 1:                                                                                   \
-            EACH(1, element, cell)                                                                \
+            EACH(1, type, cell)                                                                   \
         case 2:                                                                                   \
-            EACH(2, element, cell)                                                                \
+            EACH(2, type, cell)                                                                   \
         case 3:                                                                                   \
-            EACH(3, element, cell)                                                                \
+            EACH(3, type, cell)                                                                   \
         case 4:                                                                                   \
-            EACH(4, element, cell)                                                                \
+            EACH(4, type, cell)                                                                   \
         case 5:                                                                                   \
-            EACH(5, element, cell)                                                                \
+            EACH(5, type, cell)                                                                   \
         default:                                                                                  \
-            EACH(6, element, cell)                                                                \
+            EACH(6, type, cell)                                                                   \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
-    __attribute__((noinline)) static void name(const struct ferry_map *map)                       \
+    __attribute__((noinline)) static void name(const struct ferry_map *map, struct part part)     \
     {                                                                                             \
-        if (all_dense(map, sizeof(element)))                                                      \
-            name##_rows(map, true);                                                               \
+        if (all_dense(map, part, sizeof(type)))                                                   \
+            name##_rows(map, part, true);                                                         \
         else                                                                                      \
-            name##_rows(map, false);                                                              \
+            name##_rows(map, part, false);                                                        \
     }
 
 MAP_OF(map_signed, i32, word)
@@ -250,16 +254,16 @@ static bool all_alike(const struct ferry_map *map, uint8_t size)
     return map->arguments > 0;
 }
 
-static void map_integers(const struct ferry_map *map)
+static void map_integers(const struct ferry_map *map, struct part part)
 {
     if (all_alike(map, sizeof(word)))
-        map_words(map);
+        map_words(map, part);
     else if (!all_alike(map, 4))
-        map_blocks(map);
+        map_blocks(map, part);
     else if (map->columns[0].fill != MAP_ZEROS)
-        map_signed(map);
+        map_signed(map, part);
     else
-        map_unsigned(map);
+        map_unsigned(map, part);
 }
 
 /* ---- anything else: by a frame ---- */
@@ -310,17 +314,19 @@ static void map_frames(const struct ferry_map *map)
     }
 }
 
-void ferry_map(const struct ferry_map *map)
+/* ---- all, or a part at a time ---- */
+
+static void map_part(const struct ferry_map *map, struct part part)
 {
     switch ((enum map_form)map->form) {
     case MAP_INTEGERS:
-        map_integers(map);
+        map_integers(map, part);
         return;
     case MAP_DOUBLES:
-        map_doubles(map);
+        map_doubles(map, part);
         return;
     case MAP_FLOATS:
-        map_floats(map);
+        map_floats(map, part);
         return;
     case MAP_FRAME:
         map_frames(map);
@@ -329,4 +335,62 @@ void ferry_map(const struct ferry_map *map)
         for (uint32_t row = 0; row < map->rows; row++)
             ferry_call((void *)(uintptr_t)(map->frame + (uint64_t)row * map->stride));
     }
+}
+
+void ferry_map(const struct ferry_map *map)
+{
+    const struct ferry_column *result = &map->columns[map->arguments];
+    char unused[8];
+    struct part all = {.count = map->rows, .to = unused};
+
+    if (map->results) {
+        all.to = (char *)(uintptr_t)result->data;
+        all.by = (intptr_t)result->stride;
+    }
+    map_part(map, all);
+}
+
+#define RESULTS_BYTES 2048u
+
+/* The same with the results past the caches, for the host to read. */
+static void map_past_caches(const struct ferry_map *map)
+{
+    const struct ferry_column *result = &map->columns[map->arguments];
+    char *to = (char *)(uintptr_t)result->data;
+    _Alignas(16) char results[RESULTS_BYTES];
+    struct part part = {.count = RESULTS_BYTES / result->size, .to = results, .by = result->size};
+
+    for (; part.from < map->rows; part.from += part.count) {
+        if (part.count > map->rows - part.from)
+            part.count = map->rows - part.from;
+        map_part(map, part);
+        copy_past_caches(to + (size_t)part.from * result->size, results,
+                         (size_t)part.count * result->size);
+    }
+    stream_end();
+}
+
+static bool is_fast(const struct ferry_map *map)
+{
+    return map->form != MAP_FRAME && map->form != MAP_BATCH && map->results &&
+           map->columns[map->arguments].stride == map->columns[map->arguments].size;
+}
+
+void ferry_map_queue(struct ferry_queue *queue)
+{
+    uint32_t done = atomic_load_explicit(&queue->done, memory_order_relaxed), looks = 0;
+
+    do {
+        if (atomic_load_explicit(&queue->posted, memory_order_acquire) != done) {
+            const struct ferry_map *map = (void *)(uintptr_t)queue->maps[done % MAP_QUEUE];
+
+            (is_fast(map) ? map_past_caches : ferry_map)(map);
+            atomic_store_explicit(&queue->done, ++done, memory_order_release);
+            looks = 0;
+        } else if (atomic_load_explicit(&queue->end, memory_order_relaxed) == done) {
+            return;
+        } else {
+            channel_relax();
+        }
+    } while (looks++ < queue->looks);
 }

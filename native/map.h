@@ -51,4 +51,26 @@ _Static_assert(offsetof(struct ferry_map, columns) == 40, "");
 
 void ferry_map(const struct ferry_map *map);
 
+/* Pieces of one map() for a worker, which works on one while the host fills the next: the
+ * host posts them one by one, and one call does all that are posted by then. Where they
+ * follow each other closely, that call never returns between them.
+ *
+ * The host counts on nothing but its own count of calls: a `done` that a hostile library
+ * has written makes wrong numbers of wrong numbers. */
+#define MAP_QUEUE 8u /* pieces under way, at most */
+
+struct ferry_queue {
+    _Alignas(64) _Atomic uint32_t posted; /* the host's line: pieces, in all */
+    _Atomic uint32_t end;                 /* after so many there is nothing to wait for */
+    uint32_t looks;                       /* for the next piece, before the call returns */
+    _Alignas(64) _Atomic uint32_t done;   /* the worker's */
+    _Alignas(64) uint64_t maps[MAP_QUEUE]; /* address of piece n's struct ferry_map: n % MAP_QUEUE */
+};
+
+_Static_assert(offsetof(struct ferry_queue, looks) == 8, "");
+_Static_assert(offsetof(struct ferry_queue, maps) == 128, "");
+
+/* Does what is posted, and what is posted soon after. */
+void ferry_map_queue(struct ferry_queue *queue);
+
 #endif

@@ -25,11 +25,19 @@ I386_ZLIB = pytest.mark.needs("/usr/lib32/libz.so.1", install="apt-get install l
 SQLITE = pytest.mark.needs(
     "/usr/lib/x86_64-linux-gnu/libsqlite3.so.0", install="apt-get install libsqlite3-0"
 )
+SQLITE_HEADER = pytest.mark.needs(
+    "/usr/include/sqlite3.h", install="apt-get install libsqlite3-dev"
+)
+HEADERS = pytest.mark.needs("ziglang", install="pip install 'libferry[headers]'")
+NUMPY = pytest.mark.needs("numpy", install="pip install numpy")
 
 
 @WINDOWS_ZLIB
 @WINE_32
 @SQLITE
+@SQLITE_HEADER
+@HEADERS
+@NUMPY
 def test_the_sessions_say_what_they_say_here() -> None:
     results = doctest.testfile(str(README), module_relative=False)
     assert results.attempted > 10

@@ -18,6 +18,7 @@ struct batch {
     Py_ssize_t capacity; /* frames at once */
     struct loan *loans;  /* for each frame in turn */
     uint32_t *lent;
+    struct writings writings; /* of the rows of this crossing */
     Py_ssize_t *numbers; /* the row of each frame */
 };
 
@@ -61,7 +62,9 @@ static bool call_in_turn(struct batch *batch)
     return true;
 }
 
-static bool pack_row(struct batch *batch, PyObject *values, Py_ssize_t place, uint64_t block)
+/* `again`: not in this crossing, for it needs what an earlier row writes. */
+static bool pack_row(struct batch *batch, PyObject *values, Py_ssize_t place, uint64_t block,
+                     bool *again)
 {
     Function *function = batch->function;
     Session *session = function->session;
@@ -71,14 +74,17 @@ static bool pack_row(struct batch *batch, PyObject *values, Py_ssize_t place, ui
     uint64_t at = block + (uint64_t)place * batch->stride;
     bool packed;
 
+    packing.writings = &batch->writings;
     memset(&frame, 0, batch->stride);
     packed = function_ready(function, PyTuple_GET_SIZE(values), NULL) &&
              pack_all(&packing, function, ((PyTupleObject *)values)->ob_item);
     batch->lent[place] = packing.lent;
+    *again = packing.row_overlaps;
     if (!packed) {
         settle(session, packing.loans, packing.lent, false);
         return false;
     }
+    keep_writings(&batch->writings, packing.loans, packing.lent);
     write_addresses(function->plan, &frame, session->base + at);
     memcpy((char *)session->channel + at, &frame, batch->stride);
     return true;
@@ -124,17 +130,22 @@ static Py_ssize_t cross(struct batch *batch, Py_ssize_t row)
     uint64_t size = batch->stride * (uint64_t)batch->capacity;
     uint64_t block = arena_take(&session->arena, size);
     Py_ssize_t rows = PyTuple_GET_SIZE(batch->rows), count = 0;
-    bool done = true;
+    bool done = true, again = false;
 
+    batch->writings.count = 0;
     if (block == ARENA_NONE) {
         raise_by(HOOK_ARENA, "(OK)", (PyObject *)session, (unsigned long long)size);
         return -1;
     }
     for (; row < rows && count < batch->capacity && done; row++) {
-        if (pack_row(batch, PyTuple_GET_ITEM(batch->rows, row), count, block))
+        if (pack_row(batch, PyTuple_GET_ITEM(batch->rows, row), count, block, &again)) {
             batch->numbers[count++] = row;
-        else
+        } else if (again) {
+            PyErr_Clear();
+            break;
+        } else {
             done = keep_error(batch, row);
+        }
     }
     done = done && (count == 0 || call_map(batch, count, block));
     done = done && unpack_rows(batch, count, block);
@@ -156,15 +167,18 @@ static bool call_across(struct batch *batch)
     most = (Py_ssize_t)(BATCH_BYTES / batch->stride);
     batch->capacity = rows < most ? rows : most;
     batch->loans = PyMem_Calloc((size_t)batch->capacity * plan->lenders + 1, sizeof *batch->loans);
+    batch->writings.of = PyMem_Calloc((size_t)batch->capacity * plan->lenders + 1,
+                                      sizeof *batch->writings.of);
     batch->lent = PyMem_Calloc((size_t)batch->capacity + 1, sizeof *batch->lent);
     batch->numbers = PyMem_Calloc((size_t)batch->capacity + 1, sizeof *batch->numbers);
-    if (!batch->loans || !batch->lent || !batch->numbers) {
+    if (!batch->loans || !batch->writings.of || !batch->lent || !batch->numbers) {
         PyErr_NoMemory();
         row = -1;
     }
     while (row >= 0 && row < rows)
         row = cross(batch, row);
     PyMem_Free(batch->loans);
+    PyMem_Free(batch->writings.of);
     PyMem_Free(batch->lent);
     PyMem_Free(batch->numbers);
     return row >= 0;

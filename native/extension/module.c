@@ -98,7 +98,8 @@ static int execute(PyObject *module)
         !add_derived(module, &aggregate_class_spec, &PyType_Type, &aggregate_class) ||
         !add_derived(module, &array_spec, aggregate_type, &array_type) ||
         !add_type(module, &field_spec, &field_type) || !add_type(module, &part_spec, &part_type) ||
-        PyModule_AddFunctions(module, record_functions) != 0)
+        PyModule_AddFunctions(module, record_functions) != 0 ||
+        PyModule_AddFunctions(module, queue_functions) != 0)
         return -1;
     return PyModule_AddIntMacro(module, KIND_VOID) || PyModule_AddIntMacro(module, KIND_SIGNED) ||
                    PyModule_AddIntMacro(module, KIND_UNSIGNED) ||
@@ -123,6 +124,9 @@ static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, execute},
 #if PY_VERSION_HEX >= 0x030c0000
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* sharing.h */
 #endif
     {0},
 };

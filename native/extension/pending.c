@@ -23,16 +23,6 @@ struct futex_waitv {
 #define SYS_futex_waitv 449 /* the same on every CPU */
 #endif
 
-typedef struct {
-    PyObject_HEAD
-    Function *function;
-    struct call call;
-    struct pending pending;
-    struct loan *loans;
-    uint32_t lent;
-    bool waited;
-} Pending;
-
 PyTypeObject *pending_type;
 
 PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count)
@@ -84,11 +74,10 @@ static PyObject *pending_wait(Pending *pending, PyObject *unused)
     bool returned;
 
     (void)unused;
-    if (pending->waited) {
+    if (!flag_take(&pending->waited)) {
         PyErr_SetString(PyExc_ValueError, "this call was waited for already");
         return NULL;
     }
-    pending->waited = true;
     pending->call.outer = current_call;
     returned = call_finish(function, &pending->call, &pending->pending, &frame);
     if (returned)

@@ -47,6 +47,8 @@ uint64_t service_address(enum ferry_service service)
         return (uintptr_t)ferry_callback;
     case SERVICE_MAP:
         return (uintptr_t)ferry_map;
+    case SERVICE_MAP_QUEUE:
+        return (uintptr_t)ferry_map_queue;
     case SERVICE_COUNT:
         break;
     }

@@ -62,7 +62,7 @@ class Host:
         os.close(memory)
         self.post(0, 0)
         self.reply(0)
-        self.base, *self.services = struct.unpack_from("<8Q", self.memory, 24)
+        self.base, *self.services = struct.unpack_from("<9Q", self.memory, 24)
 
     def __enter__(self) -> Host:
         return self
@@ -166,7 +166,7 @@ class Host:
 
     def fault(self) -> tuple[int, int, int]:
         """(happened, code, address) of the fault record."""
-        happened, code, address = struct.unpack_from("<IIQ", self.memory, 24 + 8 + 8 * 7)
+        happened, code, address = struct.unpack_from("<IIQ", self.memory, 24 + 8 + 8 * 8)
         return happened, code, address
 
 

@@ -48,11 +48,6 @@ def column(lib: libferry.Library, statement: Any, index: int) -> object:
     return None
 
 
-def transient(lib: libferry.Library) -> libferry.Pointer:
-    """Give SQLITE_TRANSIENT, a destructor at -1: SQLite is to make a copy at once."""
-    return lib.cast("sqlite3_destructor_type", -1)
-
-
 def query(lib: libferry.Library, db: Any, sql: str) -> list[tuple[object, ...]]:
     statement, rows = prepare(lib, db, sql), []
     while lib.sqlite3_step(statement) == lib.SQLITE_ROW:

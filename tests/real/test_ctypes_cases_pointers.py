@@ -209,6 +209,7 @@ def test_a_pointer_to_a_pointer(lib: libferry.Library) -> None:
 
 
 def test_an_array_of_strings(lib: libferry.Library) -> None:
+    assert lib.argument([2], ["hello", "world"]) == "world"
     argv = lib.new("const char *[3]", ["hello", b"world", None])
     gc.collect()
     assert lib.argument([1], argv) == "hello"
@@ -358,8 +359,11 @@ def test_a_variable_that_is_an_array(lib: libferry.Library) -> None:
 def test_a_variable_that_is_a_pointer(lib: libferry.Library) -> None:
     assert lib.head.value.value == 10
     assert lib.sum_list(lib.head) == 30
-    old, other = lib.head, lib.new("struct node", value=1)
-    lib.head = other
+    old = lib.head
+    lib.head = lib.new("struct node", value=1)  # which lives as long as it is there
+    gc.collect()
+    for _ in range(10):
+        lib.new("struct node", value=-1)
     assert lib.sum_list(lib.head) == 1
     lib.head = old
     assert lib.sum_list(lib.head) == 30

@@ -61,6 +61,11 @@ def test_header_and_library_agree(lib: libferry.Library) -> None:
     assert lib.EVP_MAX_MD_SIZE == 64
 
 
+def test_one_header_finds_those_beside_it() -> None:
+    with libferry.load(CRYPTO, header=HEADER, isolation="worker") as lib:
+        assert lib.EVP_MD_get_size(lib.EVP_sha256()) == 32
+
+
 def test_sha256(lib: libferry.Library) -> None:
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert digest(lib, "SHA256", b"abc").hex() == abc

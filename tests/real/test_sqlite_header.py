@@ -15,7 +15,7 @@ import pytest
 
 import libferry
 
-from .sqlites import HEADER, NEEDED, SQLITE, column, execute, prepare, query, transient
+from .sqlites import HEADER, NEEDED, SQLITE, column, execute, prepare, query
 
 pytestmark = NEEDED
 
@@ -42,6 +42,7 @@ TOWNS = [("Ulm", 126000, 478.0), ("Jena", 111000, 143.5), ("Trier", 110000, 137.
 
 def test_header_and_library_are_of_one_version(lib: libferry.Library) -> None:
     assert lib.sqlite3_libversion() == lib.SQLITE_VERSION == sqlite3.sqlite_version
+    assert lib.sqlite3_version.string() == lib.SQLITE_VERSION  # const char sqlite3_version[]
     assert lib.sqlite3_libversion_number() == lib.SQLITE_VERSION_NUMBER
     assert lib.sqlite3_sourceid()[:60] == lib.SQLITE_SOURCE_ID[:60]
 
@@ -110,8 +111,9 @@ def test_a_query_inside_a_query(lib: libferry.Library, db: Any) -> None:
 
 
 def test_every_type_is_bound_and_comes_back(lib: libferry.Library, db: Any) -> None:
+    """The last argument is a destructor; SQLITE_TRANSIENT is one at the address -1."""
     statement = prepare(lib, db, "SELECT ?, ?, ?, ?, ?, ?, ?, :eight")
-    copy = transient(lib)
+    copy = lib.SQLITE_TRANSIENT
     blob = bytes(range(256))
     for status in (
         lib.sqlite3_bind_int(statement, 1, -(2**31)),
@@ -183,7 +185,7 @@ def test_sql_calls_python(lib: libferry.Library, db: Any) -> None:
 
     def shout(context: Any, count: int, values: Any) -> None:
         text = lib.sqlite3_value_text(values[0]).cast("char *").string()
-        lib.sqlite3_result_text(context, f"{text}!", -1, transient(lib))
+        lib.sqlite3_result_text(context, f"{text}!", -1, lib.SQLITE_TRANSIENT)
 
     def nil(context: Any, count: int, values: Any) -> None:
         lib.sqlite3_result_null(context)
@@ -206,7 +208,7 @@ def test_each_type_of_value_is_told_and_given(lib: libferry.Library, db: Any) ->
 
     def blob(context: Any, count: int, values: Any) -> None:
         data = lib.sqlite3_value_blob(values[0]).read(lib.sqlite3_value_bytes(values[0]))
-        lib.sqlite3_result_blob(context, data[::-1], len(data), transient(lib))
+        lib.sqlite3_result_blob(context, data[::-1], len(data), lib.SQLITE_TRANSIENT)
 
     for name, function in {"same": same, "kind": kind, "backwards": blob}.items():
         register(lib, db, name, 1, function)

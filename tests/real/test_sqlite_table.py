@@ -14,7 +14,7 @@ import pytest
 
 import libferry
 
-from .sqlites import HEADER, NEEDED, SQLITE, execute, query, transient
+from .sqlites import HEADER, NEEDED, SQLITE, execute, query
 
 pytestmark = NEEDED
 
@@ -81,7 +81,7 @@ class Table:
     def column(self, cursor: Any, context: Any, index: int) -> int:
         name, size = self.rows[self.cursors[cursor.address].at]
         if index == 0:
-            self.lib.sqlite3_result_text(context, name, -1, transient(self.lib))
+            self.lib.sqlite3_result_text(context, name, -1, self.lib.SQLITE_TRANSIENT)
         else:
             self.lib.sqlite3_result_double(context, size)
         return 0

@@ -107,7 +107,7 @@ def test_a_struct_says_how_long_it_is(kernel32: libferry.Library) -> None:
     assert version.dwMajorVersion >= 5
     longer = kernel32.new("OSVERSIONINFOEXW", dwOSVersionInfoSize=284)
     assert size(longer) == 284
-    assert kernel32.GetVersionExW(kernel32.cast("OSVERSIONINFOW *", longer.address)) == 1
+    assert kernel32.GetVersionExW(kernel32.cast("OSVERSIONINFOW *", longer)) == 1
     assert longer.wProductType == kernel32.VER_NT_WORKSTATION
     assert longer.dwBuildNumber == version.dwBuildNumber
 
@@ -159,7 +159,7 @@ def test_errors_of_the_system(kernel32: libferry.Library) -> None:
     assert kernel32.last_error == kernel32.ERROR_MOD_NOT_FOUND == 126
     args = (kernel32.GENERIC_READ, 0, None, kernel32.OPEN_EXISTING, 0, None)
     handle = kernel32.CreateFileW("Z:\\no\\such\\file", *args)
-    assert handle.address == 2 ** (8 * size(kernel32.new("HANDLE"))) - 1  # INVALID_HANDLE_VALUE
+    assert handle == kernel32.INVALID_HANDLE_VALUE
     assert kernel32.last_error == kernel32.ERROR_PATH_NOT_FOUND
 
 
@@ -280,9 +280,8 @@ def test_a_window_whose_procedure_is_python(user32: libferry.Library) -> None:
     kind = user32.new("WNDCLASSEXW", lpfnWndProc=procedure, lpszClassName=name)
     kind.cbSize = size(kind)
     assert user32.RegisterClassExW(kind) != 0
-    message_only = user32.cast("HWND", 2 ** (8 * size(user32.new("HWND"))) - 3)  # HWND_MESSAGE
     window = user32.CreateWindowExW(
-        0, name, "Grüße", 0, 0, 0, 10, 10, message_only, None, None, None
+        0, name, "Grüße", 0, 0, 0, 10, 10, user32.HWND_MESSAGE, None, None, None
     )
     assert window is not None
     assert user32.WM_NCCREATE in messages

@@ -225,3 +225,12 @@ def test_a_value_that_closes_the_library_while_it_is_converted(library_file: str
 
     with pytest.raises(ferry.LibraryClosed):
         lib.add(Closing(), 1)
+
+
+@pytest.mark.parametrize(
+    "make", ["new", "out", "callback", "cast", "value", "function", "variable", "symbol", "buffer"]
+)
+def test_what_should_be_text_or_a_size_and_is_not_is_refused(lib: ferry.Library, make: str) -> None:
+    wrong = () if make in ("new", "out", "function", "variable", "symbol", "buffer") else (abs,)
+    with pytest.raises(ferry.ArgumentTypeError):
+        getattr(lib, make)(2.5, *wrong)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +37,7 @@ EXPORT void note(int v) { seen += v; }
 EXPORT int noted(void) { return seen; }
 EXPORT int length(const char *text) { int n = 0; while (text[n]) n++; return n; }
 EXPORT int first(const int *v, int at) { return v[at]; }
+EXPORT void shift(char *text, int by) { for (; *text; text++) *text += by; }
 EXPORT void fill(char *to, int n, int value) { for (int i = 0; i < n; i++) to[i] = (char)value; }
 """
 HEADER = """
@@ -54,6 +57,7 @@ int noted(void);
 int length(const char *text);
 int first(const int *v, int at);
 void fill(char *to, int n, int value);
+void shift(char *text, int by);
 """
 
 
@@ -211,6 +215,15 @@ def test_a_batch_writes_back_what_each_row_brought(native: ferry.Library) -> Non
     assert buffers == [bytes([n] * 4) for n in range(50)]
 
 
+def test_rows_of_a_batch_see_what_earlier_rows_wrote(native: ferry.Library) -> None:
+    """The same buffer, or a part of it, in row after row: as if called one by one."""
+    whole = bytearray(b"aaaaaaaa\0")
+    half, other = memoryview(whole)[4:], bytearray(b"x\0")
+    native.shift.batch([(whole, 1), (half, 2), (other, 1), (whole, 3), (half, 4)])
+    assert whole == b"eeeekkkk\0"
+    assert other == b"y\0"
+
+
 def test_rows_of_a_batch_that_fail_are_collected(native: ferry.Library) -> None:
     with pytest.raises(ferry.RowErrors, match="2 failed, the first of them row 1") as caught:
         native.add.batch([(1, 2), ("x", 1), (3, 4), (1,)])
@@ -246,6 +259,30 @@ def test_a_cancelled_call_leaves_the_library_usable(native: ferry.Library) -> No
         assert asyncio.run(main()) == 7
 
 
+@pytest.mark.parametrize("side", [HERE, THERE], ids=["in-process", "worker"])
+def test_calls_of_a_library_for_one_thread_can_be_awaited(side: Side) -> None:
+    with opened(side, SOURCE, HEADER, threads="one") as lib:
+
+        async def main() -> list[int]:
+            tasks = [asyncio.ensure_future(lib.aio.add(n, 1)) for n in range(20)]
+            await asyncio.sleep(0)
+            return [lib.add(0, 0), *await asyncio.gather(*tasks)]
+
+        assert asyncio.run(main()) == [0, *range(1, 21)]
+
+
+def test_several_loops_await_calls_of_one_library() -> None:
+    """Together they want more lanes than there are."""
+    with opened(THERE, SOURCE, HEADER) as lib:
+
+        async def main() -> list[int]:
+            return list(await asyncio.gather(*(lib.aio.add(n, 1) for n in range(500))))
+
+        with ThreadPoolExecutor(3) as pool:
+            results = list(pool.map(lambda _: asyncio.run(main()), range(3)))
+        assert results == [list(range(1, 501))] * 3
+
+
 def test_awaited_calls_end_with_their_worker() -> None:
     with opened(THERE, SOURCE, HEADER) as lib:
 
@@ -254,3 +291,14 @@ def test_awaited_calls_end_with_their_worker() -> None:
 
         with pytest.raises(ferry.LibraryCrashed):
             asyncio.run(main())
+
+
+@pytest.mark.parametrize("rows", [5, None, [5], [(1, 2), None]])
+def test_what_is_no_row_is_refused(native: ferry.Library, rows: Any) -> None:
+    with pytest.raises(ferry.ArgumentTypeError, match="for rows"):
+        native.add.batch(rows)
+
+
+def test_a_ragged_list_is_no_column(native: ferry.Library) -> None:
+    with pytest.raises(ferry.ArgumentTypeError, match="no array"):
+        native.add.map([[1], [1, 2]], 1)

@@ -25,6 +25,15 @@ EXPORT int mean(const double *v, size_t n, double *out)
     return 0;
 }
 EXPORT const char *error_text(int code) { return code == -2 ? "nothing to average" : "?"; }
+static const char *last;
+EXPORT int last_error(char *buf, int len)
+{
+    int needed = (int)strlen(last);
+    if (len <= needed) return -1;
+    strcpy(buf, last);
+    return needed;
+}
+EXPORT int half(int n) { last = "it is odd: é"; return n % 2 ? -4 : n / 2; }
 EXPORT void squares(int n, int *out) { for (int i = 0; i < n; i++) out[i] = i * i; }
 EXPORT int describe(int value, char *text, size_t size)
 {
@@ -72,6 +81,8 @@ typedef struct { int id; double weight; } thing;
 FERRY_STRING const char *error_text(int code);
 FERRY_ERROR(!= 0, error_text)
 int mean(FERRY_IN(n) const double *v, size_t n, FERRY_OUT double *out);
+int last_error(FERRY_OUT(len) char *buf, int len);
+FERRY_ERROR(< 0, last_error) int half(int n);
 void squares(int n, FERRY_OUT(n) int *out);
 int describe(int value, FERRY_OUT(size) FERRY_STRING char *text, size_t size);
 FERRY_ERROR(!= 0) int fetch(FERRY_OUT(*size) unsigned char *data, FERRY_INOUT size_t *size);
@@ -107,6 +118,13 @@ def test_a_failure_is_an_error_with_the_librarys_own_words(lib: ferry.Library) -
         lib.mean([])
     assert caught.value.result == -2
     assert caught.value.message == "nothing to average"
+
+
+def test_a_message_may_be_written_to_room_that_is_made_for_it(lib: ferry.Library) -> None:
+    assert lib.half(6) == 3
+    with pytest.raises(ferry.CallFailed, match="it is odd: é") as caught:
+        lib.half(7)
+    assert (caught.value.result, caught.value.message) == (-4, "it is odd: é")
 
 
 def test_an_array_that_is_written_is_returned(lib: ferry.Library) -> None:

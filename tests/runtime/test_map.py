@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ EXPORT struct point move(struct point p, int32_t by)
     struct point q = {p.x + by, p.y - by};
     return q;
 }
+EXPORT int32_t pass_on(int32_t (*f)(int32_t), int32_t a) { return f(a); }
+EXPORT int32_t stumble(int32_t a) { return a == 100000 ? *(volatile int32_t *)8 : a; }
 static int32_t last;
 EXPORT void keep(int32_t a) { last = a; }
 EXPORT int32_t kept(void) { return last; }
@@ -52,6 +55,7 @@ float six(float a, float b, float c, float d, float e, float f);
 double scale(int32_t n, double x, float f);
 int32_t seven(int32_t a, int32_t b, int32_t c, int32_t d, int32_t e, int32_t f, int32_t g);
 struct point move(struct point p, int32_t by);
+int32_t pass_on(int32_t (*f)(int32_t), int32_t a); int32_t stumble(int32_t a);
 void keep(int32_t a); int32_t kept(void);
 """
 
@@ -155,6 +159,75 @@ def test_more_rows_than_go_across_at_once(lib: ferry.Library) -> None:
 
 def test_no_rows(lib: ferry.Library) -> None:
     assert lib.add.map(np.zeros(0, "i4"), np.zeros(0, "i4")).shape == (0,)
+
+
+def test_columns_in_the_shared_memory(lib: ferry.Library) -> None:
+    """They are not copied; every other element is used, and one column as it is."""
+    memory = lib.new("int32_t[600000]").as_numpy()
+    memory[:] = column("i4", 600_000)
+    out = lib.new("int32_t[300000]").as_numpy()
+    assert lib.add.map(memory[::2], memory[:MANY], out=out) is out
+    assert (out == memory[::2] + memory[:MANY]).all()
+
+
+def test_a_function_that_calls_back(lib: ferry.Library) -> None:
+    a = column("i2").astype("i4")
+    with lib.callback("int32_t (*)(int32_t)", lambda value: value * 2) as double:
+        assert (lib.pass_on.map(double, a) == a * 2).all()
+
+
+def test_what_a_callback_raises_ends_the_map(lib: ferry.Library) -> None:
+    def refuse(value: int) -> int:
+        raise LookupError(value)
+
+    with (
+        lib.callback("int32_t (*)(int32_t)", refuse) as refusing,
+        pytest.raises(LookupError),
+    ):
+        lib.pass_on.map(refusing, np.arange(1, dtype="i4"))
+    assert lib.add(1, 2) == 3
+
+
+def test_what_progress_raises_ends_the_map(lib: ferry.Library) -> None:
+    def stop(done: int, rows: int) -> None:
+        raise TimeoutError(done)
+
+    a = column("i4", MANY)
+    with pytest.raises(TimeoutError):
+        lib.add.map(a, a, progress=stop)
+    assert (lib.add.map(a, a) == a + a).all()
+
+
+NATIVE: Side = ("x86_64-sysv", "worker")
+
+
+def test_a_row_that_crashes_is_one_clear_error() -> None:
+    with (
+        opened(NATIVE, SOURCE, HEADER) as library,
+        pytest.raises(ferry.LibraryCrashed, match="SIGSEGV"),
+    ):
+        library.stumble.map(np.arange(MANY, dtype="i4"))
+
+
+def test_the_shared_memory_may_be_small() -> None:
+    a = column("i4", MANY)
+    with opened(NATIVE, SOURCE, HEADER, arena=1 << 17) as library:
+        assert (library.add.map(a, a) == a + a).all()
+
+
+def test_nobody_has_to_spin() -> None:
+    a = column("i4", MANY)
+    with opened(NATIVE, SOURCE, HEADER, spin=False) as library:
+        assert (library.add.map(a, a) == a + a).all()
+
+
+def test_several_threads_map_at_once() -> None:
+    def mapped(seed: int) -> bool:
+        a = np.arange(seed, seed + MANY, dtype="i4")
+        return bool((library.add.map(a, seed) == a + seed).all())
+
+    with opened(NATIVE, SOURCE, HEADER) as library, ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(mapped, range(8)))
 
 
 @pytest.mark.parametrize("side", I386)

@@ -38,5 +38,6 @@ ABI = Abi(
     even=True,
     spill="close",
     natural_alignment=True,
+    homogeneous_alignment=True,
     hidden_pointer="register",
 )

@@ -143,6 +143,8 @@ class Abi:
         by_reference_above: bytes; a larger structure is passed by its address (Arm).
         natural_alignment: whether it is a structure's natural alignment that counts
             when it is passed, not what ``_Alignas`` made of it (Arm).
+        homogeneous_alignment: whether that alignment also counts for a homogeneous
+            structure on the stack; else its members' does.
         zero_width_spoils: whether ``:0`` keeps a structure from being flattened.
         variadic: what is different where a function takes ``...``.
 
@@ -196,6 +198,7 @@ class Abi:
     frame_end: int = frame.SIZE
     by_reference_above: int = 16
     natural_alignment: bool = False
+    homogeneous_alignment: bool = False
     zero_width_spoils: bool = False
     variadic: Variadic = Variadic()
     small_result: int = 16

@@ -7,7 +7,8 @@ numbers and unions count as their members. Any other structure is words.
 
 Odd: what is aligned to two words begins in an even register, and what is meant is the
 alignment of its members (``natural_alignment``): ``_Alignas`` on the structure itself
-does not count. Apple and Microsoft take the alignment as it is.
+does not count. For Apple and Microsoft it counts, but not if the structure is homogeneous
+and on the stack, where 32-bit Arm's compilers do not look at alignment either.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def argument(abi: Abi, ctype: CType, situation: Situation) -> tuple[Way, ...]:
     found = None if soft else homogeneous(ctype)
     if found:
         pieces = tuple(Piece("vector", n * found.size, found.size) for n in range(found.count))
-        return (Way(pieces, alignment),)
+        asked = abi.homogeneous_alignment or situation == "variadic"
+        return (Way(pieces, alignment if asked else found.size),)
     if isinstance(ctype, Record | Complex) and size_of(ctype) > abi.by_reference_above:
         return (REFERENCE,)
     if isinstance(ctype, Vector) and ctype.size < LEAST_VECTOR:

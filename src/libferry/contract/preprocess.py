@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from libferry.abi import ABIS
-from libferry.build import BuildError
+from libferry.build import BuildError, zig
 from libferry.build.zig import zig_home
 from libferry.contract.declarations import declare
 from libferry.contract.header import Header
@@ -33,19 +33,9 @@ from libferry.errors import DeclarationError
 
 TIMEOUT = 120  # seconds
 
-# What zig calls the target of each ABI.
-TARGETS = {
-    "x86_64-sysv": "x86_64-linux-gnu",
-    "i386-sysv": "x86-linux-gnu",
-    "aarch64-aapcs64": "aarch64-linux-gnu",
-    "arm-hardfloat": "arm-linux-gnueabihf",
-    "riscv64-lp64d": "riscv64-linux-gnu",
-    "loongarch64-lp64d": "loongarch64-linux-gnu",
-    "aarch64-apple": "aarch64-macos",
-    "x86_64-windows": "x86_64-windows-gnu",
-    "i386-windows": "x86-windows-gnu",
-    "aarch64-windows": "aarch64-windows-gnu",
-}
+# What zig calls the target of each ABI, without the C library's version: a header may use
+# what is newer than the oldest that we link against.
+TARGETS = {abi: target.name.partition(".")[0] for abi, target in zig.TARGETS.items()}
 
 OWN_INCLUDES = Path(__file__).parent / "include"
 

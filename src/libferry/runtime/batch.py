@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from libferry import _core
-from libferry.errors import RowErrors
+from libferry.errors import ArgumentTypeError, RowErrors
 
 
 def batch(function: _core.Function, rows: Iterable[Sequence[object]]) -> list[Any]:
@@ -19,23 +19,39 @@ def batch(function: _core.Function, rows: Iterable[Sequence[object]]) -> list[An
 
     Raises:
         RowErrors: rows failed; the others were called, and their results are in the error.
+        ArgumentTypeError: ``rows`` are no tuples of arguments.
     """
-    results, errors = function.call_rows(tuple(tuple(row) for row in rows))
+    results, errors = function.call_rows(_tuples(function.__name__, rows))
     check(function.__name__, results, errors)
     return results
+
+
+def _tuples(name: str, rows: Iterable[Sequence[object]]) -> tuple[tuple[object, ...], ...]:
+    hint = "give a list of tuples: one for each call, with all its arguments"
+    if not isinstance(rows, Iterable):
+        raise ArgumentTypeError(f"call {name} for rows", f"{rows!r:.80} is no list", hint=hint)
+    made = []
+    for number, row in enumerate(rows):
+        if not isinstance(row, Iterable):
+            raise ArgumentTypeError(
+                f"call {name} for rows", f"row {number} is {row!r:.80}, and no tuple", hint=hint
+            )
+        made.append(tuple(row))
+    return tuple(made)
 
 
 def gather(function: Callable[..., object], rows: Iterable[Sequence[object]]) -> list[Any]:
     """The same for what is no plain C function, one call after the other."""
     results: list[object] = []
     errors: dict[int, Exception] = {}
-    for number, row in enumerate(rows):
+    name = getattr(function, "__name__", "a function")
+    for number, row in enumerate(_tuples(name, rows)):
         results.append(None)
         try:
             results[number] = function(*row)
         except Exception as error:
             errors[number] = error
-    check(getattr(function, "__name__", "a function"), results, errors)
+    check(name, results, errors)
     return results
 
 

@@ -1,14 +1,13 @@
 """``map``: a function over columns.
 
 It hands the loop to where the library is (``native/map.c``). In this process it
-reads numpy's arrays where they lie. A worker is given a piece of each column at a time,
-in the arena; while it works on one piece the next one is copied, so that the copying
-costs little beside the calls. An array that lies in the arena is not copied at all.
+reads numpy's arrays where they lie; how a worker gets them is told in ``pieces.py``.
 """
 
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer,
 from libferry.contract import ErrorRule, Signature
 from libferry.errors import ArgumentTypeError, ArgumentValueError, UnsupportedDeclaration
 from libferry.runtime import batch, directed, values
+from libferry.runtime.pace import Pace
+from libferry.runtime.pieces import Progress, run_there
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,13 +30,10 @@ if TYPE_CHECKING:
 FRAME, INTEGERS, DOUBLES, FLOATS = range(4)
 ZEROS, SIGN, ONES, SIGN_OF_32, X87 = range(5)
 FAST, COLUMNS = 6, 128
-_HEAD = struct.Struct("<QQIIIIII")
-_COLUMN = struct.Struct("<QqHBBI")
+HEAD = struct.Struct("<QQIIIIII")
+COLUMN = struct.Struct("<QqHBBI")
 
-PIECE_ROWS = 1 << 15  # rows at a time for a worker: they fit in a processor's own cache
-HERE_ROWS = 1 << 18  # in this process: how often progress is told, and Ctrl-C heard
-
-Progress = Callable[[int, int], object]
+HERE_ROWS = 1 << 18  # at a time, in this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def _numpy() -> Any:
     return numpy
 
 
-def _dtype(ctype: CType) -> np.dtype[Any]:
+def dtype_of(ctype: CType) -> np.dtype[Any]:
     """What numpy calls elements that are exactly the C type's."""
     numpy = _numpy()
     found: np.dtype[Any]
@@ -118,7 +116,7 @@ def _viewed(value: Any, dtype: np.dtype[Any]) -> Any:
     return view
 
 
-class _Map:
+class Job:
     """One function over its columns, made ready."""
 
     def __init__(self, function: _core.Function, arguments: Sequence[object], out: object) -> None:
@@ -159,6 +157,8 @@ class _Map:
             NotImplemented if n in columns else value for n, value in enumerate(arguments)
         )
         self.out = self._out(out)
+        # its rows in one dimension, which may be a copy
+        self.flat = None if self.out is None else self.out.reshape(-1)
         self.form = self._form()
 
     def _is_column(self, position: int, value: Any) -> bool:
@@ -184,8 +184,13 @@ class _Map:
                 f"a column of {parameter.type.name} cannot be passed",
                 hint="give one Buffer, Pointer or None for all rows; batch() takes strings",
             )
-        dtype = _dtype(parameter.type)
-        column = numpy.asarray(value if hasattr(value, "__array__") else _viewed(value, dtype))
+        dtype = dtype_of(parameter.type)
+        try:
+            column = numpy.asarray(value if hasattr(value, "__array__") else _viewed(value, dtype))
+        except ValueError as error:
+            raise ArgumentTypeError(
+                place, f"it is no array: {error}", hint="give a list of numbers, or a numpy array"
+            ) from None
         if column.dtype == dtype or numpy.can_cast(column.dtype, dtype, "safe"):
             return column  # type: ignore[no-any-return]
         if column.dtype.kind not in "iub" or dtype.kind not in "iu":
@@ -211,7 +216,7 @@ class _Map:
             if out is not None:
                 raise ArgumentTypeError(self.tried, "it returns nothing", hint="leave out= away")
             return None
-        dtype = _dtype(self.signature.result)
+        dtype = dtype_of(self.signature.result)
         if out is None:
             return numpy.empty(self.shape, dtype)  # type: ignore[no-any-return]
         if not isinstance(out, numpy.ndarray) or out.dtype != dtype or out.shape != self.shape:
@@ -276,23 +281,42 @@ class _Map:
                 f"its values come in {len(inputs) + len(outputs)} parts, more than {COLUMNS}",
                 hint="call it in a loop, or by batch()",
             )
-        head = _HEAD.pack(
+        head = HEAD.pack(
             self.function.address, frame_at, rows, self.form, len(inputs), len(outputs), 0, 0
         )
         parts = [
-            _COLUMN.pack(at + c.source, stride, c.offset, c.size, c.width, c.fill)
+            COLUMN.pack(at + c.source, stride, c.offset, c.size, c.width, c.fill)
             for at, stride, c in inputs
         ]
         parts += [
-            _COLUMN.pack(out[0] + c.source, out[1], c.offset, c.size, c.width, c.fill)
+            COLUMN.pack(out[0] + c.source, out[1], c.offset, c.size, c.width, c.fill)
             for c in outputs
         ]
         return head + b"".join(parts)
 
+    def dtype(self, position: int) -> np.dtype[Any]:
+        """What the elements of an argument have to be."""
+        return dtype_of(self.signature.parameters[position].type)
+
     def converted(self, column: Column, position: int) -> Column:
         """A piece of a column with the elements that C expects."""
-        dtype = _dtype(self.signature.parameters[position].type)
+        dtype = self.dtype(position)
         return column if column.dtype == dtype else column.astype(dtype)
+
+    def row_bytes(self) -> int:
+        """The size of a row: its elements, and its result."""
+        result = 0 if self.out is None else self.out.itemsize
+        return sum(self.dtype(n).itemsize for n in self.columns) + result
+
+    def description_bytes(self) -> int:
+        """How much room `describe` needs at most."""
+        return HEAD.size + COLUMNS * COLUMN.size
+
+    def finish(self) -> None:
+        """Copy the results to ``out`` if they are not there yet."""
+        if self.flat is not None and not _numpy().shares_memory(self.flat, self.out):
+            assert self.out is not None
+            self.out[...] = self.flat.reshape(self.shape)
 
     def frame_bytes(self) -> int:
         """How much of a frame the call needs, results included."""
@@ -323,19 +347,20 @@ def map_rows(
         RowErrors: the function has an error convention and some rows failed by it; all
             rows were called, and the results are in the error.
     """
-    job = _Map(function, arguments, out)
+    job = Job(function, arguments, out)
     services = function.session.services_of
     if function.session.channel is None:
         _run_here(job, services.map, progress)
     else:
-        _run_there(job, services.map, progress)
+        run_there(job, services.map_queue, progress)
+    job.finish()
     rule = job.signature.error
     if rule is not None and job.out is not None:
         _check_rows(job, rule)
     return job.out
 
 
-def _check_rows(job: _Map, rule: ErrorRule) -> None:
+def _check_rows(job: Job, rule: ErrorRule) -> None:
     """Collect the rows whose results are errors."""
     library = job.function.session.services_of.library
     assert job.out is not None
@@ -349,94 +374,20 @@ def _check_rows(job: _Map, rule: ErrorRule) -> None:
     batch.check(signature.name, job.out, errors)
 
 
-def _flat(out: Column) -> tuple[Column, bool]:
-    """The rows of ``out`` as one dimension, and whether that is a copy."""
-    flat = out.reshape(-1)
-    return flat, not _numpy().shares_memory(flat, out)
-
-
-def _run_here(job: _Map, run: _core.Function, progress: Progress | None) -> None:
+def _run_here(job: Job, run: _core.Function, progress: Progress | None) -> None:
     numpy = _numpy()
     template = bytearray(frame.SIZE + 64)
     at = numpy.frombuffer(template, "u1").ctypes.data
     place = -(-at // 64) * 64
     job.function.fill(memoryview(template)[place - at :], place, job.constants)
-    out, copied = (None, False) if job.out is None else _flat(job.out)
-    for start in range(0, job.rows, HERE_ROWS):
-        stop = min(start + HERE_ROWS, job.rows)
+    pace, stop = Pace(HERE_ROWS), 0
+    while stop < job.rows:
+        start, stop = stop, min(stop + pace.rows, job.rows)
         kept = {n: job.converted(c[start:stop], n) for n, c in job.columns.items()}
         columns = {n: (c.ctypes.data, c.strides[0]) for n, c in kept.items()}
-        inputs = job.inputs(columns, place)
-        piece = (0, 0) if out is None else (out[start:].ctypes.data, out.strides[0])
-        run(job.describe(stop - start, place, inputs, piece))
+        out = (0, 0) if job.flat is None else (job.flat[start:].ctypes.data, job.flat.strides[0])
+        since = time.perf_counter()
+        run(job.describe(stop - start, place, job.inputs(columns, place), out))
+        pace.took(stop - start, time.perf_counter() - since)
         if progress is not None:
             progress(stop, job.rows)
-    if copied and out is not None and job.out is not None:
-        job.out[...] = out.reshape(job.out.shape)
-
-
-class _Slot:
-    """Room in the arena for one piece of every column, and for what describes it."""
-
-    def __init__(self, job: _Map, rows: int) -> None:
-        numpy = _numpy()
-        session = job.function.session
-        self.job = job
-        self.kept: list[_core.Buffer] = []
-        self.arrays = {}
-        for n in job.columns:
-            dtype = _dtype(job.signature.parameters[n].type)
-            buffer = self._buffer(session, rows * dtype.itemsize)
-            self.arrays[n] = (numpy.frombuffer(buffer, dtype), buffer.address)
-        self.out: tuple[Any, int] | None = None
-        if job.out is not None:
-            buffer = self._buffer(session, rows * job.out.dtype.itemsize)
-            self.out = (numpy.frombuffer(buffer, job.out.dtype), buffer.address)
-        self.description = self._buffer(session, _HEAD.size + COLUMNS * _COLUMN.size)
-        self.frame = self._buffer(session, job.frame_bytes())
-        job.function.fill(self.frame, self.frame.address, job.constants)
-
-    def _buffer(self, session: _core.Session, size: int) -> _core.Buffer:
-        self.kept.append(_core.Buffer(session, size))
-        return self.kept[-1]
-
-    def fill(self, start: int, stop: int) -> None:
-        """Copy the rows, and describe them."""
-        job = self.job
-        for n, column in job.columns.items():
-            self.arrays[n][0][: stop - start] = column[start:stop]
-        columns = {n: (address, array.itemsize) for n, (array, address) in self.arrays.items()}
-        inputs = job.inputs(columns, self.frame.address)
-        out = (self.out[1], self.out[0].itemsize) if self.out else (0, 0)
-        bytes_ = job.describe(stop - start, self.frame.address, inputs, out)
-        memoryview(self.description)[: len(bytes_)] = bytes_
-
-
-def _run_there(job: _Map, run: _core.Function, progress: Progress | None) -> None:
-    rows = min(PIECE_ROWS, job.rows)
-    slots = [_Slot(job, rows), _Slot(job, rows)]
-    out, copied = (None, False) if job.out is None else _flat(job.out)
-    starts = list(range(0, job.rows, PIECE_ROWS))
-    if starts:
-        slots[0].fill(0, rows)
-    for turn, start in enumerate(starts):
-        slot, stop = slots[turn % 2], min(start + PIECE_ROWS, job.rows)
-        call = run.post(slot.description)
-        try:
-            if turn and out is not None:  # the piece before this one, while this one is worked on
-                _take(slots[1 - turn % 2], out, starts[turn - 1], start)
-            if turn + 1 < len(starts):
-                slots[1 - turn % 2].fill(stop, min(stop + PIECE_ROWS, job.rows))
-        finally:
-            call.wait()
-        if progress is not None:
-            progress(stop, job.rows)
-    if starts and out is not None:
-        _take(slots[(len(starts) - 1) % 2], out, starts[-1], job.rows)
-    if copied and out is not None and job.out is not None:
-        job.out[...] = out.reshape(job.out.shape)
-
-
-def _take(slot: _Slot, out: Column, start: int, stop: int) -> None:
-    assert slot.out is not None
-    out[start:stop] = slot.out[0][: stop - start]

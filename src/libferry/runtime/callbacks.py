@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from libferry import _core
 from libferry.abi import ABIS, CallPlan, CType, FunctionType, Pointer, lower, spell
 from libferry.abi.lower import NoPlan
-from libferry.errors import UnsupportedDeclaration
+from libferry.errors import ArgumentTypeError, UnsupportedDeclaration
 from libferry.runtime import values
 from libferry.runtime.binding import compile_callback, compile_plan, describe_callback
 from libferry.runtime.memory import Pointer as MemoryPointer
@@ -126,8 +126,15 @@ class Callbacks:
 
         Raises:
             UnsupportedDeclaration: it takes or gives what cannot be lowered.
-            ArgumentTypeError, ArgumentValueError: ``error`` is no value of its result.
+            ArgumentTypeError, ArgumentValueError: ``function`` cannot be called, or
+                ``error`` is no value of its result.
         """
+        if not callable(function):
+            raise ArgumentTypeError(
+                f"make a callback of type {pointer.name}",
+                f"{type(function).__name__} cannot be called",
+                hint="give a function, or any other callable",
+            )
         library = self._library()
         assert library is not None
         assert isinstance(pointer.to, FunctionType)

@@ -49,6 +49,9 @@ COMPARE: dict[str, Callable[[int, int], bool]] = {
 }
 
 
+MESSAGE_BYTES = 4096  # room for an error's message, where the library writes it
+
+
 def is_directed(signature: Signature) -> bool:
     """Whether the declaration says more than C does."""
     return bool(
@@ -382,13 +385,26 @@ def failure(
 def _message(
     library: Library, signature: Signature, result: object, arguments: list[Any]
 ) -> str | None:
-    """What the library's message function says: asked with the code, or what was passed."""
+    """What the library's message function says: asked with the code, or what was passed.
+
+    One that writes its text (``FERRY_OUT(len) char *buf, int len``) gets room for it.
+    """
     rule = signature.error
     if rule is None or rule.message is None:
         return None
     function = _declared(library, rule.message, "says what went wrong")
+    parameters = function.signature.parameters
+    rooms = {
+        n: Length.read(p.length)
+        for n, p in enumerate(parameters)
+        if p.direction == "out" and p.length
+    }
+    room = library.buffer(MESSAGE_BYTES) if rooms else None
+    sizes = {
+        one.parameter: MESSAGE_BYTES // one.factor for one in rooms.values() if not one.pointed
+    }
     given: list[object] = []
-    for parameter in function.signature.parameters:
+    for n, parameter in enumerate(parameters):
         match = next(
             (
                 value
@@ -397,8 +413,12 @@ def _message(
             ),
             result,
         )
-        given.append(match)
+        given.append(room if n in rooms else sizes.get(parameter.name, match))
     text = function(*given)
+    if room is not None:
+        text = bytes(room).split(b"\0", 1)[0]
     if isinstance(text, MemoryPointer):
         text = text.string()
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    if isinstance(text, bytes):
+        return text.decode(library._ferry_encoding or "utf-8", "replace")
+    return str(text)

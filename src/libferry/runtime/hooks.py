@@ -28,7 +28,7 @@ class LibraryHooks:
         return self.library._ferry_string(address, ctype.name)
 
     def address(self, ctype: Pointer, value: object) -> object:
-        """A callback for a callable, an array for a sequence; a record that fits as it is."""
+        """A callback for a callable, an array for a sequence, a record for a dict or itself."""
         library = self.library
         if isinstance(value, _core.Aggregate):
             return values.pointee_for(library, ctype, value)
@@ -39,6 +39,8 @@ class LibraryHooks:
                 return library._ferry_callbacks.passed(ctype, value)
         elif isinstance(value, list | tuple) and (ctype.readonly or _is_strings(ctype.to)):
             return values.array_for(library, ctype, value)
+        elif isinstance(value, dict) and ctype.readonly:
+            return values.array_for(library, ctype, [value])
         return NotImplemented
 
     def encode(self, ctype: CType, value: object) -> bytes | tuple[bytes, object]:

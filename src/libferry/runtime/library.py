@@ -33,6 +33,12 @@ from libferry.runtime.worker import Worker
 LARGEST_SIZE = 1 << 47  # bytes: an address space
 
 
+def _text(value: str, tried: str, hint: str) -> str:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(tried, f"{value!r:.80} is not text", hint=hint)
+    return value
+
+
 class Library:
     """An open library. Made by ``load``.
 
@@ -85,6 +91,7 @@ class Library:
     # ---- functions ----
 
     def _ferry_read_declaration(self, declaration: str) -> Header:
+        _text(declaration, "read a declaration", "such as 'int add(int, int)'")
         text = declaration if declaration.rstrip().endswith(";") else declaration + ";"
         known = Header({}, self._ferry_types, self._ferry_header.constants)
         return declare(text, self.abi, known)
@@ -225,7 +232,7 @@ class Library:
             UnsupportedDeclaration: each thread has its own.
             SymbolNotFound: the library does not export it.
         """
-        text = declaration.strip()
+        text = _text(declaration, "read a declaration", "such as 'int counter'").strip()
         if not text.startswith("extern"):
             text = "extern " + text
         declared = self._ferry_read_declaration(text)
@@ -298,7 +305,7 @@ class Library:
             ArgumentTypeError, ArgumentValueError: a value does not go there.
             ArenaFull: the shared memory has no room.
         """
-        return making.new(self, ctype, *args, **fields)
+        return making.new(self, self._ferry_type(ctype), *args, **fields)
 
     def buffer(self, size: int) -> Buffer:
         """Memory of ``size`` bytes, zeroed, that both sides see without copying.
@@ -307,6 +314,12 @@ class Library:
             ArenaFull: the shared memory has no room.
             ArgumentValueError: that is no size.
         """
+        if not isinstance(size, int):
+            raise ArgumentTypeError(
+                f"make a Buffer of {size!r} bytes",
+                "that is not an int",
+                hint="give a size in bytes",
+            )
         if not 0 <= size < LARGEST_SIZE:
             raise ArgumentValueError(
                 f"make a Buffer of {size} bytes",
@@ -366,7 +379,9 @@ class Library:
 
     def _ferry_type(self, ctype: str) -> CType:
         return parse_type(
-            ctype, self.abi, Header({}, self._ferry_types, self._ferry_header.constants)
+            _text(ctype, "read a C type", "such as 'struct point' or 'int[10]'"),
+            self.abi,
+            Header({}, self._ferry_types, self._ferry_header.constants),
         )
 
     def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
@@ -376,7 +391,7 @@ class Library:
         return pointer
 
     def _ferry_read(self, address: int, size: int) -> bytes:
-        if not 0 <= size < LARGEST_SIZE:
+        if not isinstance(size, int) or not 0 <= size < LARGEST_SIZE:
             raise ArgumentValueError(
                 f"read {size} bytes at {address:#x}",
                 "that is not a valid size",

@@ -23,6 +23,7 @@ void copy(void *to, uintptr_t from, size_t size);
 int errno_of(const char *library);
 uintptr_t callback(uint32_t number, uintptr_t description);
 void map(const void *description);
+void map_queue(void *queue);
 """
 
 # the same service the other way round
@@ -83,6 +84,7 @@ class Services:
         self._errno_of = made["errno_of"]
         self._callback = made["callback"]
         self.map = made["map"]  # of a struct ferry_map (native/map.h)
+        self.map_queue = made["map_queue"]  # of a struct ferry_queue
         session.services_of = self
         self.library: Any = None  # whose session it is, once that is open
         store = declare(STORE, abi_name).functions["store"]

@@ -18,7 +18,7 @@ import re
 
 from libferry.binary import Binary, Export
 from libferry.binary.mangled import can_demangle, demangle, is_mangled, may_be
-from libferry.errors import SymbolNotFound, UnsupportedDeclaration
+from libferry.errors import ArgumentTypeError, SymbolNotFound, UnsupportedDeclaration
 
 SHOWN = 5  # names in a hint
 
@@ -87,6 +87,12 @@ def from_signature(binary: Binary, name: str) -> str:
     Raises:
         SymbolNotFound: no export is meant by it, or several.
     """
+    if not isinstance(name, str):
+        raise ArgumentTypeError(
+            f"find an export of {binary.path.name}",
+            f"{name!r:.80} is not text",
+            hint="give its name; an ordinal is '#7'",
+        )
     if not re.search(r"[(: ]", name) or any(e.name == name for e in binary.exports):
         return name
     own = re.sub(r"\(.*", "", name).rpartition("::")[2].rpartition(" ")[2]

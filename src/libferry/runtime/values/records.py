@@ -283,7 +283,7 @@ class RecordCodec(Codec):
 
     def near(self, name: str) -> str:
         """A hint for a name that is no field."""
-        near = difflib.get_close_matches(name, self.slots, 3, 0.6)
+        near = difflib.get_close_matches(str(name), self.slots, 3, 0.6)
         if near:
             return f"near matches: {', '.join(near)}"
         return f"its fields: {', '.join(self.slots) or 'none'}"
