@@ -163,16 +163,30 @@ EMULATED = (
     *(AARCH64, ARM, RISCV64),
 )
 
+SETUP = "tools/setup-debian"
+
+
+def qemu(cpu: str, sysroot: str, loader: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Give the marks for a CPU that qemu-user runs."""
+    programs = (f"/usr/bin/qemu-{cpu}-static", f"/usr/local/bin/qemu-{cpu}", f"/usr/bin/qemu-{cpu}")
+    return (
+        pytest.mark.needs(*programs, install=SETUP),
+        pytest.mark.needs(f"{sysroot}/lib/{loader}", install=SETUP),
+    )
+
+
 I386_LIBC = pytest.mark.needs("/lib/ld-linux.so.2", install="apt-get install libc6-i386")
-QEMU = pytest.mark.needs("/usr/bin/qemu-aarch64-static", install="apt-get install qemu-user-static")
-ARM_LIBC = pytest.mark.needs(
-    "/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1", install="apt-get install libc6-arm64-cross"
+AARCH64_QEMU = qemu("aarch64", "/usr/aarch64-linux-gnu", "ld-linux-aarch64.so.1")
+ARM_QEMU = qemu("arm", "/usr/arm-linux-gnueabihf", "ld-linux-armhf.so.3")
+RISCV64_QEMU = qemu("riscv64", "/usr/riscv64-linux-gnu", "ld-linux-riscv64-lp64d.so.1")
+LOONGARCH64_QEMU = qemu(
+    "loongarch64", "/usr/loongarch64-linux-gnu", "ld-linux-loongarch-lp64d.so.1"
 )
 WINE = pytest.mark.needs(
     "/usr/lib/wine/wine64", "/usr/bin/wine64", install="apt-get install wine64"
 )
 WINE32 = pytest.mark.needs(
-    "/usr/lib/x86_64-linux-gnu/wine/i386-windows/ntdll.dll", install="tools/setup-debian"
+    "/usr/lib/x86_64-linux-gnu/wine/i386-windows/ntdll.dll", install=SETUP
 )
 
 # Where the functions are run: an ABI, how far away, and what this machine needs for it.
@@ -180,7 +194,10 @@ SIDES = [
     pytest.param(X86_64_SYSV, "in-process", id="x86_64-sysv-in-process"),
     pytest.param(X86_64_SYSV, "worker", id="x86_64-sysv-worker"),
     pytest.param(I386_SYSV, "worker", id="i386-sysv", marks=I386_LIBC),
-    pytest.param(AARCH64, "worker", id="aarch64-aapcs64", marks=(QEMU, ARM_LIBC)),
+    pytest.param(AARCH64, "worker", id="aarch64-aapcs64", marks=AARCH64_QEMU),
+    pytest.param(ARM, "worker", id="arm-hardfloat", marks=ARM_QEMU),
+    pytest.param(RISCV64, "worker", id="riscv64-lp64d", marks=RISCV64_QEMU),
+    pytest.param(LOONGARCH64, "worker", id="loongarch64-lp64d", marks=LOONGARCH64_QEMU),
     pytest.param(X86_64_WINDOWS, "worker", id="x86_64-windows", marks=WINE),
     pytest.param(I386_WINDOWS, "worker", id="i386-windows", marks=(WINE, WINE32)),
 ]

@@ -59,7 +59,8 @@ def invent_integer(
         width = bits or 8 * size
         if target.is_windows and not signed:
             width -= 1  # it is int to some compilers, unsigned int to others
-        least, greatest = -(signed << width - 1), (1 << width - signed) - 1
+        least = -(1 << width - 1) if signed else 0
+        greatest = (1 << width - signed) - 1
     elif ctype.name.endswith("*"):
         least, greatest = target.bounds("size_t")
     else:
