@@ -64,7 +64,9 @@ class Called:
         for n, parameter in enumerate(ctype.parameters):
             for path, expected, received in differences(parameter, value.arguments[n], passed[n]):
                 where = f"{self.where}, argument {n + 1}{path}"
-                self.found.append(Difference(where, readable(value.arguments[n]), expected, received))
+                self.found.append(
+                    Difference(where, readable(value.arguments[n]), expected, received)
+                )
         if ctype.result == VOID:
             return None
         return self.carry(ctype.result, value.returns, self.argument.carrier)
@@ -86,8 +88,7 @@ class Caller:
         if is_data(argument):
             return carry_data(self.library, argument)
         if isinstance(argument.value, Callback):
-            called = Called(f"callback a{number}", argument, self.carry)
-            return called
+            return Called(f"callback a{number}", argument, self.carry)
         carried = self.carry(argument.type, argument.value, argument.carrier)
         if dots and not (argument.type in UNTYPED and argument.carrier == "dict"):
             return self.library.value(self.names.spell(argument.type), carried)

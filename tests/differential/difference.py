@@ -46,6 +46,4 @@ def story(target: Target, function: Function, name: str, differences: list[Diffe
         f"  a{n} = {readable(a.value)} {a.carrier}".rstrip()
         for n, a in enumerate(function.arguments)
     ]
-    return "\n".join(
-        [f"{target.abi}: {name}", function.text(), *passed, *map(str, differences)]
-    )
+    return "\n".join([f"{target.abi}: {name}", function.text(), *passed, *map(str, differences)])

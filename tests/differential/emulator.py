@@ -61,7 +61,8 @@ class Machine:
         if isinstance(binary, lief.PE.Binary):
             base = binary.imagebase
             export = binary.get_export()
-            assert export is not None and not binary.imports
+            assert export is not None
+            assert not binary.imports
             found = {str(entry.name): entry.address for entry in export.entries}
             parts = [(s.virtual_address, s.virtual_size, bytes(s.content)) for s in binary.sections]
         else:

@@ -73,7 +73,9 @@ def function_pointers(target: Target) -> st.SearchStrategy[Type]:
     plain = st.sampled_from([Scalar(name) for name in ("int", "double", "void *", "short")])
     conventions = st.sampled_from(target.conventions)
     parameters = st.lists(plain, max_size=3).map(tuple)
-    return st.builds(FunctionPointer, st.one_of(st.just(Scalar("void")), plain), parameters, conventions)
+    return st.builds(
+        FunctionPointer, st.one_of(st.just(Scalar("void")), plain), parameters, conventions
+    )
 
 
 def estimate(target: Target, ctype: Type) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from libferry.abi import frame, types
 from libferry.abi.facts import Abi
@@ -172,7 +171,7 @@ class Caller:
         plan = lower(
             self.abi,
             described[0],
-            described[1:],
+            tuple(described[1:]),
             convention=convention(function.convention),
             variadic_from=function.variadic_from,
         )
@@ -231,9 +230,7 @@ class Caller:
             expected = expected_record(self.target, ctype, value)
             received = record[at : at + len(expected)]
             if received != expected:
-                yield Difference(
-                    where, plan_of(plan, number), expected.hex(" "), received.hex(" ")
-                )
+                yield Difference(where, plan_of(plan, number), expected.hex(" "), received.hex(" "))
             at += len(expected)
         if at != used:
             yield Difference("the record's length", at, at, used)
@@ -241,11 +238,12 @@ class Caller:
     def thunk(self, argument: Argument, name: str, differences: list[Difference]) -> ThunkBody:
         """Give what answers a callback: the plan followed backwards."""
         ctype, value = argument.type, argument.value
-        assert isinstance(ctype, FunctionPointer) and isinstance(value, Callback)
+        assert isinstance(ctype, FunctionPointer)
+        assert isinstance(value, Callback)
         result, *parameters = (
             describe(self.abi, self.target, each) for each in (ctype.result, *ctype.parameters)
         )
-        plan = lower(self.abi, result, parameters, convention=convention(ctype.convention))
+        plan = lower(self.abi, result, tuple(parameters), convention=convention(ctype.convention))
         expected = [self.image(each, f"{name}_v{n}") for n, each in enumerate(ctype.parameters)]
         returned = None if ctype.result == VOID else self.image(ctype.result, f"{name}_r")
 
@@ -294,7 +292,7 @@ def convention(spelled: str) -> Convention:
     """Give libferry's name for a convention as a target spells it."""
     for name in ("stdcall", "fastcall", "thiscall"):
         if name in spelled:
-            return cast(Convention, name)
+            return name
     return "cdecl"
 
 

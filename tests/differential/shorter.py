@@ -12,7 +12,7 @@ from random import Random
 
 from .signatures import Argument, Callback, Function
 from .targets import Target
-from .types import VOID, Array, FunctionPointer, Record, Scalar, Type
+from .types import VOID, Array, FunctionPointer, Member, Record, Scalar, Type
 from .values import has_value, invent_value
 
 
@@ -43,7 +43,7 @@ def shorter_type(ctype: Type) -> Iterator[Type]:
         yield Scalar("void *")
 
 
-def shorter_members(member):  # type: ignore[no-untyped-def]
+def shorter_members(member: Member) -> Iterator[Member]:
     for inner in shorter_type(member.type):
         if member.name or isinstance(inner, Record):
             yield replace(member, type=inner)
@@ -55,7 +55,8 @@ def of_type(target: Target, ctype: Type) -> Argument:
 
 def shorter_callbacks(target: Target, argument: Argument) -> Iterator[Argument]:
     ctype, value = argument.type, argument.value
-    assert isinstance(ctype, FunctionPointer) and isinstance(value, Callback)
+    assert isinstance(ctype, FunctionPointer)
+    assert isinstance(value, Callback)
     if ctype.result != VOID:
         void = replace(ctype, result=VOID)
         yield replace(argument, type=void, value=replace(value, returns=None))

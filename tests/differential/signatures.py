@@ -179,7 +179,7 @@ def filled(target: Target, shape: Shape, result: Type) -> Function:
 
 def results(target: Target, pool: Sequence[Record], data: bool) -> Iterator[Type]:
     """Give every kind of result in turn: one of C's own, a record, and so on."""
-    own = [VOID, *target.scalars, *enums(target)]
+    own: list[Type] = [VOID, *target.scalars, *enums(target)]
     for name in DATA_POINTERS[1:] if data else DATA_POINTERS:
         own.remove(Scalar(name))  # an address that is returned need not lead to data
     for n in numbers_from():
@@ -238,4 +238,6 @@ def invent(target: Target, count: int, start: int, data: bool = True) -> tuple[F
     pool = different(records(target), count, start)
     invented = different(shapes(target, pool, data), count, start)
     turn = results(target, pool, data)
-    return tuple(filled(target, shape, result) for shape, result in zip(invented, turn, strict=False))
+    return tuple(
+        filled(target, shape, result) for shape, result in zip(invented, turn, strict=False)
+    )

@@ -212,7 +212,8 @@ class Writer:
     def calling(self, argument: Argument, number: int, unique: str) -> Iterator[str]:
         """Call a callback, and write down what it returned."""
         ctype, value = argument.type, argument.value
-        assert isinstance(ctype, FunctionPointer) and isinstance(value, Callback)
+        assert isinstance(ctype, FunctionPointer)
+        assert isinstance(value, Callback)
         yield "{"
         for n, parameter in enumerate(ctype.parameters):
             yield f"    {self.names.spell(parameter, f'v{n}')}; make_{unique}_v{n}(&v{n});"
@@ -287,7 +288,7 @@ def library(target: Target, functions: Sequence[Function], arguments: bool = Fal
     """Write a whole batch, with a maker for every argument if these are wanted."""
     _, names = header(functions)
     writer = Writer(target, names)
-    bodies = []
+    bodies: list[str] = []
     for n, function in enumerate(functions):
         bodies += writer.makers(function, f"f{n}", arguments)
         bodies.append(writer.define(function, f"f{n}"))
@@ -303,7 +304,7 @@ def expected_record(target: Target, ctype: Type, value: Value) -> bytes:
         length = len(value).to_bytes(4, "little") if ctype.name == "const char *" else b""
         return b"\1" + length + bytes(value)
     if isinstance(ctype, Scalar) and ctype.name in INTEGERS:
-        wide = value.to_bytes(8, "little", signed=target.is_signed(ctype.name))
+        wide: bytes = value.to_bytes(8, "little", signed=target.is_signed(ctype.name))
         return leaf_bytes(target, ctype, value) + wide
     return b"\0" * isinstance(ctype, Record) + leaf_bytes(target, ctype, value)
 

@@ -185,9 +185,7 @@ LOONGARCH64_QEMU = qemu(
 WINE = pytest.mark.needs(
     "/usr/lib/wine/wine64", "/usr/bin/wine64", install="apt-get install wine64"
 )
-WINE32 = pytest.mark.needs(
-    "/usr/lib/x86_64-linux-gnu/wine/i386-windows/ntdll.dll", install=SETUP
-)
+WINE32 = pytest.mark.needs("/usr/lib/x86_64-linux-gnu/wine/i386-windows/ntdll.dll", install=SETUP)
 
 # Where the functions are run: an ABI, how far away, and what this machine needs for it.
 SIDES = [

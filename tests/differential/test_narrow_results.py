@@ -15,7 +15,7 @@ import pytest
 import libferry
 
 from .compiler import compile_library
-from .source import PRELUDE
+from .source import INCLUDES, PRELUDE
 from .targets import INTEGERS, SIDES, Target
 
 pytestmark = pytest.mark.needs("ziglang", install="pip install ziglang")
@@ -42,7 +42,7 @@ def test_only_the_bytes_of_a_result_count(
             number = int.from_bytes(value, "little", signed=target.is_signed(ctype))
             expected[f"{ctype} {word}{n}(void)"] = number
 
-    path = compile_library(target, "\n".join([PRELUDE, *functions]), tmp_path)
+    path = compile_library(target, "\n".join([INCLUDES, PRELUDE, *functions]), tmp_path)
     with libferry.load(path, isolation=isolation) as library:
         received = {declaration: library.function(declaration)() for declaration in expected}
     assert received == expected

@@ -117,8 +117,8 @@ def invent_long_double(random: Random, form: LongDouble) -> float | Fraction:
     greatest = (1 << form.exponent - 1) - 1
     exponent = random.choice([random.randint(-60, 60), 1 - greatest, greatest, 1023])
     fraction = random.choice([0, 1, random.getrandbits(form.fraction), (1 << form.fraction) - 1])
-    value = Fraction((1 << form.fraction) + fraction) * Fraction(2) ** (exponent - form.fraction)
-    return random.choice([value, -value])
+    exact = Fraction((1 << form.fraction) + fraction) * Fraction(2) ** (exponent - form.fraction)
+    return random.choice([exact, -exact])
 
 
 def invent_value(random: Random, target: Target, ctype: Type, bits: int | None = None) -> Value:
