@@ -208,7 +208,7 @@ def test_calls_within_callbacks(lib: ferry.Library) -> None:
 
 def test_functions_and_variables_looked_up_for_the_first_time_by_all(file: Path) -> None:
     for isolation in ("in-process", "worker"):
-        with ferry.load(file, header=HEADER, isolation=isolation) as lib:  # type: ignore[arg-type]
+        with ferry.load(file, header=HEADER, isolation=isolation) as lib:
 
             def work(number: int, lib: ferry.Library = lib) -> None:
                 assert lib.mix(1, number) == 31 + number
@@ -232,7 +232,7 @@ def test_closing_while_others_call(file: Path) -> None:
     """A call that has begun ends as it would; one that begins later is refused."""
     for isolation in ("in-process", "worker"):
         for _ in range(20):
-            lib = ferry.load(file, header=HEADER, isolation=isolation)  # type: ignore[arg-type]
+            lib = ferry.load(file, header=HEADER, isolation=isolation)
             pair = lib.new("struct pair", a=1, b=2)
 
             def work(number: int, lib: ferry.Library = lib, pair: object = pair) -> None:
@@ -251,7 +251,7 @@ def test_closing_while_others_call(file: Path) -> None:
 def test_a_library_loaded_and_closed_by_all(file: Path) -> None:
     def work(number: int) -> None:
         for isolation in ("in-process", "worker"):
-            with ferry.load(file, header=HEADER, isolation=isolation) as lib:  # type: ignore[arg-type]
+            with ferry.load(file, header=HEADER, isolation=isolation) as lib:
                 assert lib.mix(number, 2) == number * 31 + 2
 
     together(work)

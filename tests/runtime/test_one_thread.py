@@ -185,7 +185,7 @@ def test_awaited_calls_wait_for_their_turn(lib: ferry.Library) -> None:
 
 def test_who_waits_for_a_turn_is_refused_when_the_library_closes(file: Path) -> None:
     for isolation in ("in-process", "worker"):
-        lib = ferry.load(file, header=HEADER, isolation=isolation, threads="one")  # type: ignore[arg-type]
+        lib = ferry.load(file, header=HEADER, isolation=isolation, threads="one")
         refused = threading.Event()
 
         def stay(lib: ferry.Library = lib) -> None:
