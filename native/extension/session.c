@@ -360,11 +360,11 @@ static void session_dealloc(Session *session)
     PyTypeObject *type = Py_TYPE(session);
 
     PyObject_GC_UnTrack(session);
+    if (session->weakrefs) /* whoever has one lets the worker quit by its socket, and reaps it */
+        PyObject_ClearWeakRefs((PyObject *)session);
     session_clear(session);
     if (session->watch)
-        watch_end(session->watch); /* the worker quits; whoever has a weakref reaps it */
-    if (session->weakrefs)
-        PyObject_ClearWeakRefs((PyObject *)session);
+        watch_end(session->watch);
     if (session->mapping)
         mapping_leave(session->mapping);
     if (session->memory >= 0)

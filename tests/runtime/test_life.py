@@ -15,7 +15,7 @@ import pytest
 
 import libferry as ferry
 
-from .conftest import HEADER
+from .conftest import HEADER, Compile
 
 
 def ended(pid: int, within: float = 10.0) -> bool:
@@ -213,3 +213,28 @@ def test_loading_and_closing_leaves_nothing_open(library_file: Path) -> None:
     gc.collect()
     assert open_files() == before
     assert Path("/proc/self/maps").read_text().count("libferry-channel") == 0
+
+
+def test_a_library_that_is_dropped_ends_in_good_order(compile_c: Compile, tmp_path: Path) -> None:
+    """Its destructors run, whether the last reference goes or the collector finds it."""
+    source = """
+    #include <fcntl.h>
+    static const char *path;
+    int mark(const char *name) { static char kept[4096]; char *to = kept;
+                                 while ((*to++ = *name++)); path = kept; return 0; }
+    __attribute__((destructor)) static void leave(void) { if (path) open(path, O_CREAT, 0600); }
+    """
+    file = compile_c(source)
+    for callback in (False, True):
+        lib = ferry.load(file, header="int mark(const char *name);", isolation="worker")
+        if callback:
+            lib.callback("int (*)(int)", abs)
+        lib.mark(str(tmp_path / f"left {callback}"))
+        del lib
+        for _ in range(500):
+            gc.collect()
+            if (tmp_path / f"left {callback}").exists():
+                break
+            time.sleep(0.01)
+        else:
+            raise AssertionError("its destructor did not run")

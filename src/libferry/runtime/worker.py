@@ -73,8 +73,9 @@ class Worker:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._process = self._start(theirs)
+            end = ours.detach()
             try:
-                self.session.attach(self._process.pid, ours.detach(), START_TIMEOUT_NS)
+                self.session.attach(self._process.pid, end, START_TIMEOUT_NS)
             except BaseException as error:
                 self._process.kill()
                 self._process.wait()
@@ -85,7 +86,7 @@ class Worker:
                 raise
         # with the session, which functions hold, and not with the library
         self._end = weakref.finalize(
-            self.session, _end, weakref.ref(self.session), self._process, os.getpid()
+            self.session, _end, weakref.ref(self.session), self._process, end, os.getpid()
         )
 
     @property
@@ -132,13 +133,25 @@ class Worker:
         self._end()
 
 
-def _end(session: weakref.ref[_core.Session], process: subprocess.Popen[bytes], owner: int) -> None:
-    """Close what is left of a session and reap its worker; in the process that owns it."""
+def _end(
+    session: weakref.ref[_core.Session],
+    process: subprocess.Popen[bytes],
+    end: int,
+    owner: int,
+) -> None:
+    """Let the worker quit and reap it; in the process that owns it.
+
+    The collector tells of a session that it is about to unmake when nobody can close it
+    any more; its end of the socket is still open then.
+    """
     left = session()
     if left is not None:
         left.close()
     if os.getpid() != owner or process.returncode is not None:
         return
+    if left is None:
+        with suppress(OSError), socket.socket(fileno=os.dup(end)) as ours:
+            ours.shutdown(socket.SHUT_WR)
     try:
         process.wait(QUIT_SECONDS)
     except subprocess.TimeoutExpired:
