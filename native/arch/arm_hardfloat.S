@@ -56,7 +56,7 @@ ferry_call:
     add     r12, r4, #FRAME_RESULT_INTEGER
     stm     r12, {r0-r3}
     add     r12, r4, #FRAME_RESULT_VECTOR
-    vstmia  r12, {d0-d3}
+    vstmia  r12, {d0-d7}
     sub     sp, r11, #8
     pop     {r4, r5, r11, pc}
     .fnend
