@@ -43,9 +43,13 @@ static void *pointer_at(const struct ferry_frame *frame, uint32_t cell)
     return pointer;
 }
 
-void entry_gather(const struct ferry_callback *plan, const struct ferry_frame *head,
-                  struct ferry_frame *frame)
+struct entry_way_back entry_gather(const struct ferry_callback *plan,
+                                   const struct ferry_frame *head, struct ferry_frame *frame)
 {
+    struct entry_way_back way = {.frame_bytes = plan->frame_bytes,
+                                 .pop_bytes = plan->pop_bytes,
+                                 .x87_results = plan->x87_results,
+                                 .vector_count = plan->vector_count};
     const char *saved = (const char *)head;
     char *bytes = (char *)frame;
 
@@ -68,13 +72,16 @@ void entry_gather(const struct ferry_callback *plan, const struct ferry_frame *h
     for (uint32_t i = 0; i < plan->reference_count; i++) {
         const struct ferry_reference *reference = &plan->references[i];
 
-        if (!reference->result)
+        if (reference->result)
+            way.result = *reference;
+        else
             __builtin_memcpy(bytes + reference->at, pointer_at(frame, reference->cell),
                              reference->size);
     }
+    return way;
 }
 
-void entry_scatter(const struct ferry_callback *plan, const struct ferry_frame *frame,
+void entry_scatter(const struct entry_way_back *way, const struct ferry_frame *frame,
                    struct ferry_frame *head)
 {
     const char *bytes = (const char *)frame;
@@ -83,25 +90,21 @@ void entry_scatter(const struct ferry_callback *plan, const struct ferry_frame *
     __builtin_memcpy((char *)head + FRAME_RESULT_INTEGER, bytes + FRAME_RESULT_INTEGER,
                      FRAME_REQUEST - FRAME_RESULT_INTEGER);
 #if defined(__i386__)
-    if (plan->vector_count)
+    if (way->vector_count)
         __builtin_memcpy(head->result_vector, bytes + FRAME_RESULT_VECTOR_I386,
                          sizeof *head->result_vector);
 #else
-    if (plan->frame_bytes > FRAME_RESULT_VECTOR)
+    if (way->frame_bytes > FRAME_RESULT_VECTOR)
         __builtin_memcpy(head->result_vector, frame->result_vector, sizeof head->result_vector);
 #endif
-    for (uint32_t i = 0; i < plan->reference_count; i++) {
-        const struct ferry_reference *reference = &plan->references[i];
+    if (way->result.result) {
+        void *room = pointer_at(frame, way->result.cell);
 
-        if (reference->result) {
-            void *room = pointer_at(frame, reference->cell);
-
-            __builtin_memcpy(room, bytes + reference->at, reference->size);
-            /* Where the pointer was an argument, it is also the result. Where it has a
-             * register of its own (AArch64), nobody looks at the first one then. */
-            head->result_integer[0] = (uintptr_t)room;
-        }
+        __builtin_memcpy(room, bytes + way->result.at, way->result.size);
+        /* Where the pointer was an argument, it is also the result. Where it has a
+         * register of its own (AArch64), nobody looks at the first one then. */
+        head->result_integer[0] = (uintptr_t)room;
     }
-    head->x87_results = plan->x87_results;
-    head->stack_bytes = plan->pop_bytes;
+    head->x87_results = way->x87_results;
+    head->stack_bytes = way->pop_bytes;
 }

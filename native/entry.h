@@ -20,21 +20,29 @@ void *ferry_thunk(uint32_t number);
 
 /* A service of the worker's and, in-process, of the extension's: set or (NULL) clear
  * what a thunk leads to. Returns the thunk's address, or NULL if there is none of that
- * number. The plan stays where it is, and must outlive every call of the thunk. */
+ * number. The plan stays where it is as long as the thunk may be called. */
 void *ferry_callback(uint32_t number, const struct ferry_callback *plan);
 
 /* The thunks call this; head is their block. Of a frame, only what comes before the
  * stack image is there; `incoming` is the address of the first stack argument. */
 void ferry_enter(uint32_t number, struct ferry_frame *head);
 
+/* What of a plan is needed when the callback returns. A callback may release itself, and
+ * then its plan is no more. */
+struct entry_way_back {
+    uint16_t frame_bytes, pop_bytes;
+    uint8_t x87_results, vector_count;
+    struct ferry_reference result; /* its `result` is 0: not by reference */
+};
+
 /* Arguments: move them from the thunk's block and its caller's stack to a whole frame,
  * and what goes by reference from where it lies. */
-void entry_gather(const struct ferry_callback *plan, const struct ferry_frame *head,
-                  struct ferry_frame *frame);
+struct entry_way_back entry_gather(const struct ferry_callback *plan,
+                                   const struct ferry_frame *head, struct ferry_frame *frame);
 
 /* The result: move it from the frame to the block, or to where the caller wants it, and
  * tell the thunk how to return. */
-void entry_scatter(const struct ferry_callback *plan, const struct ferry_frame *frame,
+void entry_scatter(const struct entry_way_back *way, const struct ferry_frame *frame,
                    struct ferry_frame *head);
 
 #endif

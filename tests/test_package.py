@@ -42,6 +42,10 @@ def test_it_has_a_worker_for_every_abi(wheel: Path) -> None:
     assert names >= WORKERS
 
 
+# These CPUs came to glibc later than the tag's 2.17: its NEWS for 2.27 and 2.36.
+FIRST_GLIBC = {"worker-riscv64-lp64d": 27, "worker-loongarch64-lp64d": 36}
+
+
 def test_nothing_in_it_needs_a_newer_glibc_than_its_tag_says(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
@@ -56,7 +60,8 @@ def test_nothing_in_it_needs_a_newer_glibc_than_its_tag_says(wheel: Path, tmp_pa
                         for version in versions:
                             number = re.fullmatch(r"GLIBC_2\.(\d+)(\.\d+)?", version.name)
                             assert number, version.name
-                            assert int(number[1]) <= 17, f"{file.name} needs {version.name}"
+                            newest = FIRST_GLIBC.get(file.name, 17)
+                            assert int(number[1]) <= newest, f"{file.name} needs {version.name}"
                             checked += 1
     assert checked > 10
 

@@ -23,7 +23,8 @@
     mov     x19, x0                 /* the frame */
 
     ldrh    w9, [x19, #FRAME_STACK_BYTES]
-    sub     sp, sp, x9
+    sub     x10, sp, x9
+    and     sp, x10, #-64           /* a structure may be aligned to more than 16 */
     mov     x11, sp
     add     x10, x19, #FRAME_STACK
 1:

@@ -32,7 +32,7 @@ ferry_call:
 
     ldrh    r12, [r4, #FRAME_STACK_BYTES]
     sub     r5, sp, r12
-    bic     sp, r5, #15
+    bic     sp, r5, #63             /* a structure may be aligned to more than 8 */
     add     r5, r4, #FRAME_STACK
 1:
     subs    r12, r12, #8

@@ -41,10 +41,10 @@ ENTRY:
     push    ebx
     .cfi_offset ebx, -12
     mov     ebx, [ebp + 8]          /* the frame */
-    and     esp, -16
 
     movzx   ecx, word ptr [ebx + FRAME_STACK_BYTES]
     sub     esp, ecx
+    and     esp, -64                /* a structure may be aligned to more than 16 */
 .Lstack:
     sub     ecx, 16                 /* the image is a multiple; every host has SSE2 */
     js      .Lregisters

@@ -29,6 +29,7 @@ ferry_call:
 
     ld.hu   $t0, $s0, FRAME_STACK_BYTES
     sub.d   $sp, $sp, $t0
+    bstrins.d $sp, $zero, 5, 0      /* a structure may be aligned to more than 16 */
     addi.d  $t1, $s0, FRAME_STACK
 1:
     addi.d  $t0, $t0, -8

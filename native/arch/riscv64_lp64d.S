@@ -32,6 +32,7 @@ ferry_call:
 
     lhu     t0, FRAME_STACK_BYTES(s1)
     sub     sp, sp, t0
+    andi    sp, sp, -64             /* a structure may be aligned to more than 16 */
     addi    t1, s1, FRAME_STACK
 1:
     addi    t0, t0, -8

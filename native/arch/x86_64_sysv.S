@@ -29,6 +29,7 @@ ferry_call:
 
     movzx   ecx, word ptr [rbx + FRAME_STACK_BYTES]
     sub     rsp, rcx
+    and     rsp, -64                /* a structure may be aligned to more than 16 */
 .Lstack:
     sub     ecx, 8
     js      .Lregisters

@@ -25,11 +25,8 @@ void arena_clear(struct arena *arena)
     *arena = (struct arena){0};
 }
 
-uint64_t arena_take(struct arena *arena, uint64_t size)
+static uint64_t take(struct arena *arena, uint64_t size)
 {
-    if (size > UINT64_MAX / 2)
-        return ARENA_NONE;
-    size = rounded(size);
     for (size_t i = 0; i < arena->count; i++) {
         struct extent *extent = &arena->free[i];
         uint64_t start = extent->start;
@@ -47,13 +44,24 @@ uint64_t arena_take(struct arena *arena, uint64_t size)
     return ARENA_NONE;
 }
 
-void arena_give(struct arena *arena, uint64_t start, uint64_t size)
+uint64_t arena_take(struct arena *arena, uint64_t size)
+{
+    uint64_t start;
+
+    if (size > UINT64_MAX / 2)
+        return ARENA_NONE;
+    guard_begin(&arena->guard);
+    start = take(arena, rounded(size));
+    guard_end(&arena->guard);
+    return start;
+}
+
+static void give(struct arena *arena, uint64_t start, uint64_t size)
 {
     struct extent *extents = arena->free;
     size_t at = 0;
     bool joins_left, joins_right;
 
-    size = rounded(size);
     while (at < arena->count && extents[at].start < start)
         at++;
     joins_left = at > 0 && extents[at - 1].start + extents[at - 1].size == start;
@@ -79,4 +87,22 @@ void arena_give(struct arena *arena, uint64_t start, uint64_t size)
         extents[at] = (struct extent){start, size};
         arena->count++;
     }
+}
+
+void arena_give(struct arena *arena, uint64_t start, uint64_t size)
+{
+    guard_begin(&arena->guard);
+    give(arena, start, rounded(size));
+    guard_end(&arena->guard);
+}
+
+uint64_t arena_left(struct arena *arena)
+{
+    uint64_t total = 0;
+
+    guard_begin(&arena->guard);
+    for (size_t i = 0; i < arena->count; i++)
+        total += arena->free[i].size;
+    guard_end(&arena->guard);
+    return total;
 }

@@ -67,7 +67,7 @@ static bool pack_row(struct batch *batch, PyObject *values, Py_ssize_t place, ui
     Session *session = function->session;
     struct ferry_frame frame;
     struct packing packing =
-        packing_of(function, &frame, batch->loans + place * function->plan->pointers);
+        packing_of(function, &frame, batch->loans + place * function->plan->lenders);
     uint64_t at = block + (uint64_t)place * batch->stride;
     bool packed;
 
@@ -139,7 +139,7 @@ static Py_ssize_t cross(struct batch *batch, Py_ssize_t row)
     done = done && (count == 0 || call_map(batch, count, block));
     done = done && unpack_rows(batch, count, block);
     for (Py_ssize_t place = 0; place < count; place++)
-        settle(session, batch->loans + place * batch->function->plan->pointers, batch->lent[place],
+        settle(session, batch->loans + place * batch->function->plan->lenders, batch->lent[place],
                done);
     arena_give(&session->arena, block, size);
     return done ? row : -1;
@@ -155,7 +155,7 @@ static bool call_across(struct batch *batch)
     batch->stride = (end + 63) & ~(size_t)63;
     most = (Py_ssize_t)(BATCH_BYTES / batch->stride);
     batch->capacity = rows < most ? rows : most;
-    batch->loans = PyMem_Calloc((size_t)batch->capacity * plan->pointers + 1, sizeof *batch->loans);
+    batch->loans = PyMem_Calloc((size_t)batch->capacity * plan->lenders + 1, sizeof *batch->loans);
     batch->lent = PyMem_Calloc((size_t)batch->capacity + 1, sizeof *batch->lent);
     batch->numbers = PyMem_Calloc((size_t)batch->capacity + 1, sizeof *batch->numbers);
     if (!batch->loans || !batch->lent || !batch->numbers) {

@@ -37,13 +37,19 @@ struct callback_table {
  * session's own table. */
 static struct callback_table here;
 
+/* Of all tables. What is found in one gets its reference before it can be taken out. */
+static Guard tables;
+
 /* ---- running one ---- */
 
+/* The exception that is set waits in `call`. The first one counts, but for Ctrl-C and the
+ * like: those come before, and the second of them ends the call (function.c). */
 static void keep_exception(Callback *callback, struct call *call)
 {
+    bool stops = !PyErr_ExceptionMatches(PyExc_Exception);
     PyObject *type, *value, *traceback;
 
-    if (!call || call->exception) { /* nobody to raise it from, or somebody was first */
+    if (!call || (call->exception && !stops)) {
         PyErr_WriteUnraisable(callback->callable);
         return;
     }
@@ -53,7 +59,9 @@ static void keep_exception(Callback *callback, struct call *call)
         PyException_SetTraceback(value, traceback);
     Py_XDECREF(type);
     Py_XDECREF(traceback);
-    call->exception = value;
+    if (call->exception && !PyErr_GivenExceptionMatches(call->exception, PyExc_Exception))
+        call->stopped_twice = true;
+    Py_XSETREF(call->exception, value);
 }
 
 static void clear_result(const struct slot *slot, struct ferry_frame *frame)
@@ -78,8 +86,15 @@ static PyObject *call_python(Callback *callback, const struct ferry_frame *frame
             break;
         have++;
     }
-    if (have == count)
-        result = PyObject_Vectorcall(callback->callable, values, (size_t)count, NULL);
+    if (have == count) {
+        PyObject *callable;
+
+        guard_begin(&tables);
+        callable = Py_NewRef(callback->callable); /* which may be released meanwhile */
+        guard_end(&tables);
+        result = PyObject_Vectorcall(callable, values, (size_t)count, NULL);
+        Py_DECREF(callable);
+    }
     while (have > 0)
         Py_DECREF(values[--have]);
     return result;
@@ -111,19 +126,25 @@ static void run(Callback *callback, struct call *call, struct ferry_frame *frame
 bool callback_serve(Session *session, struct call *call)
 {
     char *shared = (char *)session_frame(session, call->record, call->depth + 1);
-    uint64_t number = ((struct ferry_frame *)shared)->function;
+    uint64_t number = *(volatile uint64_t *)&((struct ferry_frame *)shared)->function; /* once */
     const struct slot *slot;
     struct ferry_frame frame;
-    Callback *callback;
+    Callback *callback = NULL;
 
-    if (number >= CHANNEL_CALLBACKS || !session->callbacks || !session->callbacks->of[number])
+    guard_begin(&tables);
+    if (number < CHANNEL_CALLBACKS && session->callbacks)
+        callback = (Callback *)Py_XNewRef((PyObject *)session->callbacks->of[number]);
+    guard_end(&tables);
+    if (!callback)
         return false;
-    callback = (Callback *)Py_NewRef((PyObject *)session->callbacks->of[number]);
     slot = &callback->plan->result;
     memcpy((char *)&frame + FRAME_INTEGER, shared + FRAME_INTEGER,
            callback->plan->frame_end - FRAME_INTEGER);
+    atomic_signal_fence(memory_order_seq_cst); /* what is used is the copy */
     call->calling_back = true;
     run(callback, call, &frame);
+    if (PyErr_CheckSignals() != 0) /* the callable may be no Python code, which would look */
+        keep_exception(callback, call);
     call->calling_back = false;
     if (slot->kind != KIND_BYTES && slot->kind != KIND_VOID)
         memcpy(shared + slot->offset, (char *)&frame + slot->offset, slot->width);
@@ -136,6 +157,16 @@ bool callback_serve(Session *session, struct call *call)
 
 /* ---- in this process ---- */
 
+/* Who holds the GIL, or NULL; asked without it. */
+static PyThreadState *current_thread(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
 /* A thunk was called that nobody has a callback for any more. */
 static void run_nothing(uint32_t number)
 {
@@ -143,14 +174,22 @@ static void run_nothing(uint32_t number)
     PyErr_WriteUnraisable(NULL);
 }
 
+/* Whether C was entered by our call, and not since then by somebody else's, who calls us
+ * with the GIL where we have let go of it, or without it where we have not. */
+static bool entered_by(const struct call *call)
+{
+    return call && !call->calling_back && !call->record &&
+           (call->thread == NULL) == (current_thread() == PyGILState_GetThisThreadState());
+}
+
 void ferry_enter(uint32_t number, struct ferry_frame *head)
 {
     struct call *call = current_call;
-    /* Whether C was entered by our call, and not since then by somebody else's. */
-    bool ours = call && !call->calling_back && !call->record;
+    bool ours = entered_by(call);
     PyGILState_STATE state = PyGILState_UNLOCKED;
     const struct ferry_callback *plan;
     int error_number = errno;
+    struct entry_way_back way;
     struct ferry_frame frame;
     Callback *callback;
 
@@ -159,11 +198,14 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     else if (call->thread)
         PyEval_RestoreThread(call->thread);
 
+    guard_begin(&tables);
     plan = ferry_callbacks[number];
-    callback = here.of[number];
-    if (plan && callback) {
-        Py_INCREF(callback);
-        entry_gather(plan, head, &frame);
+    callback = plan ? (Callback *)Py_XNewRef((PyObject *)here.of[number]) : NULL;
+    guard_end(&tables);
+    if (callback) {
+        if (!ours)
+            callback->session->visited = true;
+        way = entry_gather(plan, head, &frame);
         if (ours)
             call->calling_back = true;
         run(callback, ours ? call : NULL, &frame);
@@ -171,7 +213,7 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
             call->calling_back = false;
         if (current_call != call)
             Py_FatalError("libferry: calls and callbacks of a thread are out of order");
-        entry_scatter(plan, &frame, head);
+        entry_scatter(&way, &frame, head);
         Py_DECREF(callback);
     } else {
         memset(head, 0, FRAME_STACK);
@@ -225,6 +267,45 @@ static uint32_t free_number(Session *session)
     return CHANNEL_CALLBACKS;
 }
 
+/* Into the tables, under a number of its own. False: there is none left, or no memory. */
+static bool put_in(Callback *callback)
+{
+    Session *session = callback->session;
+
+    guard_begin(&tables);
+    if (table_of(session))
+        callback->number = free_number(session);
+    if (callback->number != CHANNEL_CALLBACKS) {
+        session->callbacks->of[callback->number] = (Callback *)Py_NewRef((PyObject *)callback);
+        if (!session->channel)
+            here.of[callback->number] = callback;
+    }
+    guard_end(&tables);
+    return callback->number != CHANNEL_CALLBACKS;
+}
+
+/* Out of the tables; the session's reference is the caller's to give up. */
+static bool take_out(Callback *callback)
+{
+    Session *session = callback->session;
+    bool found;
+
+    if (!session || callback->number == CHANNEL_CALLBACKS)
+        return false;
+    guard_begin(&tables);
+    found = session->callbacks && session->callbacks->of[callback->number] == callback;
+    if (found)
+        session->callbacks->of[callback->number] = NULL;
+    if (found && !session->channel) {
+        here.of[callback->number] = NULL;
+        ferry_callback(callback->number, NULL);
+    }
+    guard_end(&tables);
+    if (found)
+        callback->address = 0;
+    return found;
+}
+
 static bool place_description(Callback *callback, const char *bytes, Py_ssize_t size)
 {
     Session *session = callback->session;
@@ -267,52 +348,38 @@ static PyObject *callback_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         session_raise(session, Py_None);
         return NULL;
     }
-    if (!table_of(session))
-        return PyErr_NoMemory();
     callback = (Callback *)type->tp_alloc(type, 0);
     if (!callback)
         return NULL;
-    callback->number = free_number(session);
+    callback->number = CHANNEL_CALLBACKS;
     callback->start = ARENA_NONE;
     callback->session = (Session *)Py_NewRef((PyObject *)session);
     callback->plan = (Plan *)Py_NewRef((PyObject *)plan);
     callback->callable = Py_NewRef(callable);
     callback->type = Py_NewRef(pointer);
     callback->error = Py_NewRef(error);
-    if (callback->number == CHANNEL_CALLBACKS || !place_description(callback, description, size)) {
+    if (!place_description(callback, description, size) || !put_in(callback)) {
         if (!PyErr_Occurred())
             raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "callbacks");
         Py_DECREF(callback);
         return NULL;
     }
-    session->callbacks->of[callback->number] = (Callback *)Py_NewRef((PyObject *)callback);
-    if (!session->channel)
-        here.of[callback->number] = callback;
     return (PyObject *)callback;
-}
-
-/* Out of the tables; the session's reference is the caller's to give up. */
-static bool take_out(Callback *callback)
-{
-    Session *session = callback->session;
-
-    if (!session || !session->callbacks || callback->number == CHANNEL_CALLBACKS ||
-        session->callbacks->of[callback->number] != callback)
-        return false;
-    session->callbacks->of[callback->number] = NULL;
-    if (!session->channel) {
-        here.of[callback->number] = NULL;
-        ferry_callback(callback->number, NULL);
-    }
-    callback->address = 0;
-    return true;
 }
 
 static PyObject *callback_drop(Callback *callback, PyObject *unused)
 {
     (void)unused;
-    if (take_out(callback))
+    if (take_out(callback)) {
+        PyObject *callable;
+
+        guard_begin(&tables);
+        callable = callback->callable;
+        callback->callable = Py_NewRef(Py_None);
+        guard_end(&tables);
+        Py_DECREF(callable);
         Py_DECREF(callback);
+    }
     Py_RETURN_NONE;
 }
 

@@ -32,6 +32,7 @@
 #include <stdbool.h>
 
 #include "channel.h"
+#include "sharing.h"
 
 /* ---- arena.c ---- */
 
@@ -44,6 +45,7 @@ struct extent {
 /* Free extents, ascending and never adjacent. Kept in the host's own memory:
  * nothing that a worker writes can change them. */
 struct arena {
+    Guard guard;
     struct extent *free;
     size_t count, capacity;
 };
@@ -56,6 +58,8 @@ void arena_clear(struct arena *arena);
 uint64_t arena_take(struct arena *arena, uint64_t size);
 /* Gives back what arena_take gave for the same size. */
 void arena_give(struct arena *arena, uint64_t start, uint64_t size);
+/* How many bytes nobody uses. */
+uint64_t arena_left(struct arena *arena);
 
 /* ---- watcher.c ---- */
 
@@ -80,15 +84,33 @@ void watch_end_process(const struct watch *watch);
 
 /* ---- session.c ---- */
 
-/* What the host believes about one lane. */
+/* What the host believes about one lane. Who has made it busy may change the rest. */
 struct lane_record {
-    uint64_t thread; /* id of the Python thread that used it last; 0: nobody */
-    uint32_t number; /* of the last handover posted */
-    uint32_t word;   /* the last reply word, without PARKED */
-    bool busy;
-    bool started; /* the worker has a thread for it */
-    uint32_t used; /* when, in calls: the least recent is given away first */
+    _Atomic uint64_t thread; /* id of the Python thread that used it last; 0: nobody */
+    uint32_t number;         /* of the last handover posted */
+    uint32_t word;           /* the last reply word, without PARKED */
+    _Atomic bool busy;
+    bool started;          /* the worker has a thread for it */
+    _Atomic uint32_t used; /* when, in calls: the least recent is given away first */
+#ifdef Py_GIL_DISABLED
+    char apart[CACHE_LINE - 24];
+#endif
 };
+
+/* How many calls in this process have not returned, and how many views show the library's
+ * memory. Without the GIL, several counts: all threads change them all the time. */
+struct running {
+    _Atomic uint32_t count;
+#ifdef Py_GIL_DISABLED
+    char apart[CACHE_LINE - 4];
+#endif
+};
+
+#ifdef Py_GIL_DISABLED
+#define RUNNING_COUNTS 16u
+#else
+#define RUNNING_COUNTS 1u
+#endif
 
 /* The shared memory, which the last of its users unmaps. */
 struct mapping {
@@ -104,8 +126,8 @@ typedef struct {
     PyObject_HEAD
     PyObject *weakrefs;
     PyObject *services; /* Python's affair: what functions of this session can ask of it */
-    bool closed;
-    bool ended; /* we have killed the worker; the watcher may not know yet */
+    _Atomic bool closed;
+    _Atomic bool ended; /* we have killed the worker; the watcher may not know yet */
     unsigned generation; /* of this process; a fork starts a new one */
     bool doorbell;       /* the worker cannot be woken through memory */
     uint32_t spin_ns;
@@ -117,15 +139,16 @@ typedef struct {
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
     struct arena arena;
-    uint32_t running; /* calls in this process that have not returned, and views of memory */
+    _Atomic bool visited; /* in this process, a thread in no call of ours has called back */
+    struct running running[RUNNING_COUNTS];
     uint32_t recent;
-    uint32_t waiting;            /* threads that want a lane */
+    _Atomic uint32_t waiting;     /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */
     uint64_t serial; /* no two sessions have the same */
-    uint32_t clock;
+    _Atomic uint32_t clock;
     uint32_t lane_limit; /* calls at once; 1 for a library that is not thread-safe */
-    uint64_t holder;     /* in this process, for such a library: the thread that is in it, */
-    uint32_t holds;      /* and how many calls deep */
+    _Atomic uint64_t holder; /* in this process, for such a library: the thread that is in */
+    uint32_t holds;          /* it, 0 if none is; and how many calls deep */
     _Atomic uint32_t bell; /* futex of who waits for any of several calls */
     struct callback_table *callbacks; /* NULL: there were none */
     struct lane_record lanes[CHANNEL_LANES + CHANNEL_GUESTS];
@@ -141,6 +164,7 @@ struct call {
     bool calling_back;          /* Python runs in a callback of this call */
     PyThreadState *thread;      /* of a call without the GIL; NULL if it kept it */
     PyObject *exception;        /* that a callback raised, or NULL */
+    bool stopped_twice;         /* callbacks raised KeyboardInterrupt, or its like, again */
 };
 
 extern _Thread_local struct call *current_call __attribute__((tls_model("initial-exec")));
@@ -151,7 +175,7 @@ extern unsigned process_generation;
 
 static inline bool session_usable(const Session *session)
 {
-    if (session->closed || session->ended)
+    if (peek(&session->closed) || peek(&session->ended))
         return false;
     if (!session->channel)
         return true; /* also in a fork: the library is in the child as well */
@@ -175,6 +199,35 @@ void session_keep_errors(const Session *session, int32_t error_number, uint32_t 
 
 /* Raise what a call on an unusable session raises. */
 void session_raise(Session *session, PyObject *function);
+
+static inline struct running *running_of(Session *session)
+{
+#ifdef Py_GIL_DISABLED
+    return &session->running[PyThreadState_Get()->id % RUNNING_COUNTS];
+#else
+    return session->running;
+#endif
+}
+
+static inline void session_unuse(Session *session)
+{
+    count_down(&running_of(session)->count);
+}
+
+/* In this process: the library stays mapped until session_unuse. False with an exception:
+ * it was closed. */
+static inline bool session_use(Session *session)
+{
+    count_up(&running_of(session)->count);
+#ifdef Py_GIL_DISABLED
+    if (atomic_load(&session->closed)) { /* close() looks at the counts after it set that */
+        session_unuse(session);
+        session_raise(session, Py_None);
+        return false;
+    }
+#endif
+    return true;
+}
 
 /* ---- wait.c ---- */
 
@@ -202,7 +255,8 @@ void post_return(Session *session, struct pending *pending, uint32_t depth);
 bool answered_at_once(const struct pending *pending);
 /* Whether there is a reply, or one comes while spinning for it is worth it. */
 bool replied_soon(const Session *session, struct pending *pending);
-/* Without the GIL. May be called again after INTERRUPTED and CALLED_BACK. */
+/* Without the GIL. INTERRUPTED: a signal, or nothing, has come; look after signals. May be
+ * called again after that and after CALLED_BACK. */
 enum outcome await_reply(const Session *session, struct pending *pending);
 void futex_wait_private(_Atomic uint32_t *word, uint32_t value);
 void futex_wake_private(_Atomic uint32_t *word, int count);
@@ -216,7 +270,7 @@ typedef struct {
     char *data;     /* NULL once freed */
     uint64_t offset; /* in the channel; in-process, in what malloc gave */
     Py_ssize_t size;
-    Py_ssize_t exports; /* views and calls that use it */
+    _Atomic Py_ssize_t uses; /* views and calls that use it; -1: freed */
 } Buffer;
 
 typedef struct {
@@ -231,6 +285,9 @@ extern PyType_Spec buffer_spec, pointer_spec;
 
 /* The library's address of a live buffer. */
 uint64_t buffer_address(const Buffer *buffer);
+/* It is not freed until it is left again. False: it was freed before. */
+bool buffer_use(Buffer *buffer);
+void buffer_leave(Buffer *buffer);
 
 struct loan;
 struct packing;
@@ -266,6 +323,7 @@ struct slot {
     bool character;       /* char: a bytes of length 1 is a value too */
     bool readonly;        /* pointer to const */
     bool text;            /* pointer to char or wchar_t: str is a value */
+    bool lends;           /* its value may take a loan */
     char element;         /* pointee: 'i', 'u', 'f', or 0 for anything */
     uint8_t element_size; /* bytes of the pointee; 1 for void */
     uint16_t offset;      /* in the frame */
@@ -294,7 +352,7 @@ typedef struct {
     uint8_t vector_count, x87_results;
     uint16_t frame_end;   /* where in the frame the arguments end */
     uint16_t frame_bytes; /* where all of it ends, the result included */
-    uint16_t pointers;  /* how many arguments are pointers */
+    uint16_t lenders;   /* how many arguments may take a loan */
     uint16_t address_count;
     struct address *addresses;
     struct slot result;
@@ -375,7 +433,7 @@ typedef struct {
     struct pending pending;
     struct loan *loans;
     uint32_t lent;
-    bool waited;
+    _Atomic bool waited;
 } Pending;
 
 PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count);

@@ -2,10 +2,12 @@
  *
  * In this process the frame is on our stack and the call is a jump; in a worker
  * the frame is in the lane and the call is a request. All else is the same code. */
+#define _GNU_SOURCE
 #include "extension.h"
 #include "placement.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <structmember.h>
 
 PyTypeObject *function_type;
@@ -26,7 +28,10 @@ bool raise_from(struct call *call)
 
         PyErr_Fetch(&type, &value, &traceback);
         PyErr_NormalizeException(&type, &value, &traceback);
-        PyException_SetContext(value, exception);
+        if (value == exception)
+            Py_DECREF(exception);
+        else
+            PyException_SetContext(value, exception);
         PyErr_Restore(type, value, traceback);
     } else {
         PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
@@ -47,6 +52,30 @@ void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place
     }
 }
 
+/* Calls and callbacks in this process that nest use up the thread's stack, and sooner than
+ * Python's own limit expects: each takes two frames. False: a call more might not fit. */
+#define STACK_KEPT (256u * 1024) /* bytes; of a small stack, a quarter */
+
+static bool stack_suffices(void)
+{
+    static _Thread_local uintptr_t lowest __attribute__((tls_model("initial-exec")));
+    char here;
+
+    if (lowest == 0) {
+        pthread_attr_t attributes;
+        void *start = NULL;
+        size_t size = 0;
+
+        lowest = 1;
+        if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+            if (pthread_attr_getstack(&attributes, &start, &size) == 0)
+                lowest = (uintptr_t)start + (size / 4 < STACK_KEPT ? size / 4 : STACK_KEPT);
+            pthread_attr_destroy(&attributes);
+        }
+    }
+    return (uintptr_t)&here > lowest;
+}
+
 /* False with an exception, which a callback raised. */
 static bool call_here(Function *function, struct ferry_frame *frame)
 {
@@ -55,10 +84,18 @@ static bool call_here(Function *function, struct ferry_frame *frame)
     int *error_number = &errno; /* this thread's: the address stays */
     int after;
 
+    if (call.outer && !stack_suffices()) {
+        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, (PyObject *)function, "stack");
+        return false;
+    }
     write_addresses(function->plan, frame, (uintptr_t)frame);
     if (session->lane_limit == 1 && !session_enter(session))
         return false;
-    session->running++;
+    if (!session_use(session)) {
+        if (session->lane_limit == 1)
+            session_leave(session);
+        return false;
+    }
     current_call = &call;
     call.thread = function->keep_gil ? NULL : PyEval_SaveThread();
     *error_number = 0;
@@ -70,7 +107,7 @@ static bool call_here(Function *function, struct ferry_frame *frame)
     if (call.thread)
         PyEval_RestoreThread(call.thread);
     current_call = call.outer;
-    session->running--;
+    session_unuse(session);
     if (session->lane_limit == 1)
         session_leave(session);
     if (!function->service)
@@ -102,6 +139,10 @@ static bool call_back(Session *session, struct call *call, struct pending *pendi
 
     if (!callback_serve(session, call) || !session_usable(session))
         return false;
+    if (call->stopped_twice) { /* it may call back for ever, and somebody wants it to end */
+        raise_from(call);
+        return false;
+    }
     post_return(session, pending, call->depth + 1);
     if (pending->deadline) /* it is the library that has to answer in time */
         pending->deadline += monotonic_ns() - began;
@@ -118,7 +159,7 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
                                                     : DIED;
     if (outcome == REPLIED)
         return true;
-    session->ended = true;
+    poke(&session->ended, true);
     if (outcome != DIED && session->generation == process_generation) {
         Py_BEGIN_ALLOW_THREADS
         watch_end_process(session->watch);
@@ -127,7 +168,7 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
     if (!PyErr_Occurred())
         raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function,
                  session->generation != process_generation ? "forked"
-                 : outcome == DIED                         ? session->closed ? "closed" : "died"
+                 : outcome == DIED                         ? peek(&session->closed) ? "closed" : "died"
                  : outcome == EXPIRED                      ? "expired"
                                                            : "violated");
     return false;
@@ -141,6 +182,7 @@ void take_result(const struct slot *slot, struct ferry_frame *frame, const char 
     for (uint16_t i = 0; i < slot->move_count; i++)
         memcpy((char *)frame + slot->moves[i].offset, lane + slot->moves[i].offset,
                slot->moves[i].size);
+    atomic_signal_fence(memory_order_seq_cst); /* no compiler may look there again */
 }
 
 /* The lane for a call: that of the call whose callback this thread is in, one deeper, or
@@ -258,7 +300,7 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
 {
     Function *function = (Function *)self;
     Session *session = function->session;
-    struct loan loans[function->plan->pointers + 1];
+    struct loan loans[function->plan->lenders + 1];
     struct ferry_frame frame;
     struct packing packing = packing_of(function, &frame, loans);
     PyObject *result = NULL;
@@ -305,7 +347,7 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     function->name = Py_NewRef(name);
     function->keep_gil = keep_gil;
     function->service = service;
-    function->vectorcall = session->channel || plan->pointers ? call_anything : call_numbers;
+    function->vectorcall = session->channel || plan->lenders ? call_anything : call_numbers;
     return (PyObject *)function;
 }
 

@@ -59,11 +59,25 @@ static PyObject *listener_wait(Listener *listener, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* What no lawful worker writes ends it, here as in a call; but nobody is there to be told. */
+static bool end_violated(Session *session, PyObject *taken)
+{
+    session->ended = true;
+    Py_BEGIN_ALLOW_THREADS
+    watch_end_process(session->watch);
+    Py_END_ALLOW_THREADS
+    raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "violated");
+    PyErr_WriteUnraisable(taken);
+    return false;
+}
+
 static bool serve_one(Session *session, struct call *call, struct pending *pending,
                       PyObject *taken)
 {
-    if (await_reply(session, pending) != CALLED_BACK)
-        return false;
+    enum outcome outcome = await_reply(session, pending);
+
+    if (outcome != CALLED_BACK)
+        return outcome == DIED ? false : end_violated(session, taken);
     if (!call->record->used++) { /* somebody is here: the next one needs a lane, too */
         PyObject *none = PyObject_CallNoArgs(taken);
 
@@ -71,7 +85,9 @@ static bool serve_one(Session *session, struct call *call, struct pending *pendi
             PyErr_WriteUnraisable(taken);
         Py_XDECREF(none);
     }
-    if (!callback_serve(session, call) || !session_usable(session))
+    if (!callback_serve(session, call))
+        return end_violated(session, taken);
+    if (!session_usable(session))
         return false;
     if (raise_from(call)) /* there is no call of ours that could raise it */
         PyErr_WriteUnraisable(taken);
@@ -106,13 +122,13 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
         Py_RETURN_FALSE;
     call.session = session;
     call.record = &session->lanes[listener->guest];
-    if (call.record->busy) { /* posted before: go on */
+    if (peek(&call.record->busy)) { /* posted before: go on */
         pending = (struct pending){.record = call.record,
                                    .lane = session_frame(session, call.record, 0),
                                    .before = call.record->word};
         pending_expect(&pending, 0);
     } else {
-        call.record->busy = true;
+        poke(&call.record->busy, true);
         pending = post_call(session, call.record, 0, &nothing, 0);
     }
     pending.deadline = 0; /* the library may take its time */

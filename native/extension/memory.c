@@ -59,6 +59,8 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)buffer;
 }
 
+#define FREED ((Py_ssize_t)-1)
+
 static void release(Buffer *buffer)
 {
     if (!buffer->data)
@@ -70,10 +72,19 @@ static void release(Buffer *buffer)
     buffer->data = NULL;
 }
 
+static int buffer_traverse(Buffer *buffer, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(buffer));
+    Py_VISIT(buffer->session);
+    return 0;
+}
+
+/* No tp_clear, here and for Pointer: a cycle through a session is broken there. */
 static void buffer_dealloc(Buffer *buffer)
 {
     PyTypeObject *type = Py_TYPE(buffer);
 
+    PyObject_GC_UnTrack(buffer);
     if (buffer->session)
         release(buffer);
     Py_XDECREF(buffer->session);
@@ -84,14 +95,36 @@ static void buffer_dealloc(Buffer *buffer)
 
 static PyObject *buffer_free(Buffer *buffer, PyObject *unused)
 {
+    Py_ssize_t uses = 0;
+
     (void)unused;
-    if (buffer->exports) {
+    if (atomic_compare_exchange_strong(&buffer->uses, &uses, FREED)) {
+        release(buffer);
+    } else if (uses != FREED) {
         PyErr_SetString(PyExc_BufferError,
                         "the Buffer is in use: release its views, or wait for the call");
         return NULL;
     }
-    release(buffer);
     Py_RETURN_NONE;
+}
+
+bool buffer_use(Buffer *buffer)
+{
+    Py_ssize_t uses = peek(&buffer->uses);
+
+    do {
+        if (uses == FREED)
+            return false;
+    } while (!number_swap(&buffer->uses, &uses, uses + 1));
+    return true;
+}
+
+void buffer_leave(Buffer *buffer)
+{
+    Py_ssize_t uses = peek(&buffer->uses);
+
+    while (!number_swap(&buffer->uses, &uses, uses - 1))
+        ;
 }
 
 uint64_t buffer_address(const Buffer *buffer)
@@ -102,21 +135,21 @@ uint64_t buffer_address(const Buffer *buffer)
 
 static int buffer_get(Buffer *buffer, Py_buffer *view, int flags)
 {
-    if (!buffer->data) {
+    if (!buffer_use(buffer)) {
         view->obj = NULL;
         PyErr_SetString(PyExc_BufferError, "the Buffer was freed");
         return -1;
     }
-    if (PyBuffer_FillInfo(view, (PyObject *)buffer, buffer->data, buffer->size, 0, flags) != 0)
-        return -1;
-    buffer->exports++;
-    return 0;
+    if (PyBuffer_FillInfo(view, (PyObject *)buffer, buffer->data, buffer->size, 0, flags) == 0)
+        return 0;
+    buffer_leave(buffer);
+    return -1;
 }
 
 static void buffer_put(Buffer *buffer, Py_buffer *view)
 {
     (void)view;
-    buffer->exports--;
+    buffer_leave(buffer);
 }
 
 static Py_ssize_t buffer_length(Buffer *buffer)
@@ -127,7 +160,7 @@ static Py_ssize_t buffer_length(Buffer *buffer)
 static PyObject *buffer_get_address(Buffer *buffer, void *unused)
 {
     (void)unused;
-    if (!buffer->data) {
+    if (peek(&buffer->uses) == FREED) {
         PyErr_SetString(PyExc_BufferError, "the Buffer was freed");
         return NULL;
     }
@@ -137,7 +170,7 @@ static PyObject *buffer_get_address(Buffer *buffer, void *unused)
 static PyObject *buffer_get_freed(Buffer *buffer, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(buffer->data == NULL);
+    return PyBool_FromLong(peek(&buffer->uses) == FREED);
 }
 
 static PyObject *buffer_get_session(Buffer *buffer, void *unused)
@@ -170,6 +203,7 @@ static PyType_Slot buffer_slots[] = {
     {Py_tp_doc, "Memory that this process and the library both see."},
     {Py_tp_new, buffer_new},
     {Py_tp_dealloc, buffer_dealloc},
+    {Py_tp_traverse, buffer_traverse},
     {Py_tp_methods, buffer_methods},
     {Py_tp_getset, buffer_properties},
     {Py_bf_getbuffer, buffer_get},
@@ -181,7 +215,7 @@ static PyType_Slot buffer_slots[] = {
 PyType_Spec buffer_spec = {
     .name = "libferry._core.Buffer",
     .basicsize = sizeof(Buffer),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = buffer_slots,
 };
 
@@ -207,10 +241,18 @@ static PyObject *pointer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)pointer;
 }
 
+static int pointer_traverse(Pointer *pointer, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(pointer));
+    Py_VISIT(pointer->session);
+    return 0;
+}
+
 static void pointer_dealloc(Pointer *pointer)
 {
     PyTypeObject *type = Py_TYPE(pointer);
 
+    PyObject_GC_UnTrack(pointer);
     Py_XDECREF(pointer->session);
     Py_XDECREF(pointer->type);
     type->tp_free(pointer);
@@ -265,6 +307,7 @@ static PyType_Slot pointer_slots[] = {
     {Py_tp_doc, "An address of a library, with its C type."},
     {Py_tp_new, pointer_new},
     {Py_tp_dealloc, pointer_dealloc},
+    {Py_tp_traverse, pointer_traverse},
     {Py_tp_richcompare, pointer_compare},
     {Py_tp_hash, pointer_hash},
     {Py_tp_getset, pointer_properties},
@@ -274,6 +317,6 @@ static PyType_Slot pointer_slots[] = {
 PyType_Spec pointer_spec = {
     .name = "libferry._core.Pointer",
     .basicsize = sizeof(Pointer),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = pointer_slots,
 };

@@ -192,7 +192,7 @@ static void scatter(struct ferry_frame *frame, const struct slot *slot, const ch
 
 static bool pack_value(struct packing *packing, const struct slot *slot, PyObject *value)
 {
-    PyObject *bytes;
+    PyObject *made, *bytes;
     bool right;
 
     if (slot->class && struct_passes(value, slot->class, packing->plan->library)) {
@@ -203,14 +203,19 @@ static bool pack_value(struct packing *packing, const struct slot *slot, PyObjec
             scatter(packing->frame, slot, data);
         return data != NULL;
     }
-    bytes = PyObject_CallOneArg(slot->encode, value);
-    right = bytes && PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == slot->value_size;
-
+    made = PyObject_CallOneArg(slot->encode, value);
+    if (!made)
+        return false;
+    /* its bytes, or also what has to live as long as the call: what they point to */
+    bytes = PyTuple_Check(made) && PyTuple_GET_SIZE(made) == 2 ? PyTuple_GET_ITEM(made, 0) : made;
+    right = PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == slot->value_size;
     if (right)
         scatter(packing->frame, slot, PyBytes_AS_STRING(bytes));
-    else if (bytes)
+    else
         PyErr_SetString(PyExc_SystemError, "an encoder of libferry gave the wrong bytes");
-    Py_XDECREF(bytes);
+    if (right && bytes != made && packing->loans && slot->lends)
+        packing->loans[packing->lent++] = (struct loan){.start = ARENA_NONE, .kept = Py_NewRef(made)};
+    Py_DECREF(made);
     return right;
 }
 

@@ -45,7 +45,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
         return NULL;
     pending->waited = true; /* nothing to wait for yet */
     pending->function = (Function *)Py_NewRef(self);
-    pending->loans = PyMem_Calloc(plan->pointers + 1u, sizeof *pending->loans);
+    pending->loans = PyMem_Calloc(plan->lenders + 1u, sizeof *pending->loans);
     if (!pending->loans) {
         Py_DECREF(pending);
         return PyErr_NoMemory();
@@ -74,11 +74,10 @@ static PyObject *pending_wait(Pending *pending, PyObject *unused)
     bool returned;
 
     (void)unused;
-    if (pending->waited) {
+    if (!flag_take(&pending->waited)) {
         PyErr_SetString(PyExc_ValueError, "this call was waited for already");
         return NULL;
     }
-    pending->waited = true;
     pending->call.outer = current_call;
     returned = call_finish(function, &pending->call, &pending->pending, &frame);
     if (returned)

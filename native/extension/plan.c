@@ -46,12 +46,12 @@ static bool parse_moves(struct slot *slot, PyObject *moves)
 static bool parse_slot(struct slot *slot, PyObject *fields)
 {
     PyObject *type, *class, *moves, *encode, *decode;
-    int sign, ones, character, readonly, text;
+    int sign, ones, character, readonly, text, lends;
     const char *element;
 
     if (!PyTuple_Check(fields) ||
-        !PyArg_ParseTuple(fields, "bbbHpppppsbUOHOOO", &slot->kind, &slot->size, &slot->width,
-                          &slot->offset, &sign, &ones, &character, &readonly, &text, &element,
+        !PyArg_ParseTuple(fields, "bbbHppppppsbUOHOOO", &slot->kind, &slot->size, &slot->width,
+                          &slot->offset, &sign, &ones, &character, &readonly, &text, &lends, &element,
                           &slot->element_size, &type, &class, &slot->value_size, &moves, &encode,
                           &decode))
         return false;
@@ -60,6 +60,7 @@ static bool parse_slot(struct slot *slot, PyObject *fields)
     slot->character = character;
     slot->readonly = readonly;
     slot->text = text;
+    slot->lends = lends || slot->kind == KIND_POINTER;
     slot->element = element[0];
     Py_INCREF(type);
     PyUnicode_InternInPlace(&type);
@@ -132,7 +133,7 @@ static void find_end(Plan *plan)
         for (uint16_t m = 0; m < slot->move_count; m++)
             plan->frame_end =
                 later(plan->frame_end, slot->moves[m].offset + (unsigned)slot->moves[m].width);
-        plan->pointers += slot->kind == KIND_POINTER;
+        plan->lenders += slot->lends;
     }
     for (uint16_t i = 0; i < plan->address_count; i++)
         plan->frame_end =

@@ -193,11 +193,10 @@ static bool pack_buffer(struct packing *packing, const struct slot *slot, Py_ssi
 static bool pack_ours(struct packing *packing, const struct slot *slot, Py_ssize_t index,
                       Buffer *buffer, struct loan *loan)
 {
-    if (!buffer->data)
-        return refuse(packing, index, (PyObject *)buffer, "freed Buffer");
     if (buffer->type != Py_None && !compatible(buffer->type, slot->type))
         return refuse(packing, index, (PyObject *)buffer, "other type");
-    buffer->exports++;
+    if (!buffer_use(buffer))
+        return refuse(packing, index, (PyObject *)buffer, "freed Buffer");
     loan->buffer = (Buffer *)Py_NewRef((PyObject *)buffer);
     store(packing->frame, slot, buffer_address(buffer));
     return true;
@@ -221,6 +220,22 @@ static bool pack_converted(struct packing *packing, const struct slot *slot, Py_
     return packed;
 }
 
+/* The class that a pointer was found to lead to. Without the GIL the first stays: another
+ * thread may be comparing with it. */
+static void remember(struct slot *slot, PyTypeObject *class)
+{
+    Py_INCREF(class);
+#ifdef Py_GIL_DISABLED
+    PyTypeObject *none = NULL;
+
+    if (!__atomic_compare_exchange_n(&slot->class, &none, class, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        Py_DECREF(class);
+#else
+    Py_XSETREF(slot->class, class);
+#endif
+}
+
 /* A record or an array as this library's: itself if it is what the pointer leads to,
  * which Python knows and we remember; or one that Python has converted. A new reference,
  * NULL with an exception. */
@@ -229,7 +244,9 @@ static PyObject *as_pointee(struct packing *packing, struct slot *slot, Py_ssize
 {
     PyObject *accepted;
 
-    if (slot->class && struct_passes(value, slot->class, packing->plan->library))
+    PyTypeObject *known = __atomic_load_n(&slot->class, __ATOMIC_ACQUIRE);
+
+    if (known && struct_passes(value, known, packing->plan->library))
         return Py_NewRef(value);
     accepted = PyObject_CallOneArg(slot->encode, value);
     if (accepted && !struct_check(accepted)) {
@@ -237,7 +254,7 @@ static PyObject *as_pointee(struct packing *packing, struct slot *slot, Py_ssize
         refuse(packing, index, value, "other type");
     }
     if (accepted == value)
-        Py_XSETREF(slot->class, (PyTypeObject *)Py_NewRef(Py_TYPE(value)));
+        remember(slot, Py_TYPE(value));
     return accepted;
 }
 
@@ -268,7 +285,6 @@ static bool pack_pointee(struct packing *packing, const struct slot *slot, Py_ss
 static bool pack_aggregate(struct packing *packing, const struct slot *slot, Py_ssize_t index,
                            PyObject *value)
 {
-    /* the plan is not shared between threads without the GIL */
     PyObject *pointee = as_pointee(packing, (struct slot *)slot, index, value);
     bool packed = pointee && pack_pointee(packing, slot, index, pointee);
 
@@ -365,7 +381,7 @@ void settle(Session *session, struct loan *loans, uint32_t count, bool copy_back
         if (loan->view.obj)
             PyBuffer_Release(&loan->view);
         if (loan->buffer) {
-            loan->buffer->exports--;
+            buffer_leave(loan->buffer);
             Py_DECREF(loan->buffer);
         }
         Py_XDECREF(loan->kept);

@@ -34,17 +34,16 @@ static PyObject *queue_copy(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!y*", buffer_type, &object, &from))
         return NULL;
     buffer = (Buffer *)object;
-    if (!buffer->data || from.len > buffer->size) {
+    if (from.len > buffer->size || !buffer_use(buffer)) { /* so that nobody frees it meanwhile */
         PyErr_SetString(PyExc_ValueError, "there is no room for it");
         PyBuffer_Release(&from);
         return NULL;
     }
-    buffer->exports++; /* it cannot be freed meanwhile */
     Py_BEGIN_ALLOW_THREADS
     copy_past_caches(buffer->data, from.buf, (size_t)from.len);
     stream_end();
     Py_END_ALLOW_THREADS
-    buffer->exports--;
+    buffer_leave(buffer);
     PyBuffer_Release(&from);
     Py_RETURN_NONE;
 }

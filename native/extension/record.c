@@ -141,6 +141,11 @@ static PyObject *view_address(PyObject *module, PyObject *args)
         return NULL;
     }
     made = make(class, 0, length, library);
+#ifdef Py_GIL_DISABLED
+    /* Else nobody closes it between a look at `closed` and the access. */
+    if (made && !session_use(session))
+        Py_CLEAR(made);
+#endif
     if (made) {
         made->session = (Session *)Py_NewRef((PyObject *)session);
         made->data = (char *)(uintptr_t)address;
@@ -157,6 +162,7 @@ static int traverse(Aggregate *aggregate, visitproc visit, void *arg)
     Py_VISIT(aggregate->owner);
     Py_VISIT(aggregate->library);
     Py_VISIT(aggregate->kept);
+    Py_VISIT(aggregate->session);
     return 0;
 }
 
@@ -177,6 +183,10 @@ static void dealloc(Aggregate *aggregate)
     if (aggregate->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)aggregate);
     clear(aggregate);
+#ifdef Py_GIL_DISABLED
+    if (aggregate->session && !aggregate->root)
+        session_unuse(aggregate->session);
+#endif
     Py_XDECREF(aggregate->root);
     Py_XDECREF(aggregate->owner);
     Py_XDECREF((PyObject *)aggregate->session);
@@ -190,7 +200,7 @@ char *struct_data(PyObject *value, Py_ssize_t *size)
 {
     Aggregate *aggregate = (Aggregate *)value;
 
-    if (aggregate->session && aggregate->session->closed) {
+    if (aggregate->session && peek(&aggregate->session->closed)) {
         session_raise(aggregate->session, Py_None);
         return NULL;
     }
@@ -222,8 +232,11 @@ static int get_buffer(PyObject *self, Py_buffer *view_, int flags)
     view_->obj = NULL;
     if (!data || PyBuffer_FillInfo(view_, self, data, size, 0, flags) != 0)
         return -1;
-    if (((Aggregate *)self)->session)
-        ((Aggregate *)self)->session->running++; /* what a view shows is not unmapped */
+    /* what a view shows is not unmapped */
+    if (((Aggregate *)self)->session && !session_use(((Aggregate *)self)->session)) {
+        Py_CLEAR(view_->obj);
+        return -1;
+    }
     if (class->shape == Py_None || !(flags & PyBUF_ND))
         return 0;
     inner = PyTuple_GET_SIZE(class->shape);
@@ -256,7 +269,7 @@ static int get_buffer(PyObject *self, Py_buffer *view_, int flags)
 static void put_buffer(PyObject *self, Py_buffer *view_)
 {
     if (((Aggregate *)self)->session)
-        ((Aggregate *)self)->session->running--;
+        session_unuse(((Aggregate *)self)->session);
     PyMem_Free(view_->internal);
 }
 

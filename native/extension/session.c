@@ -37,29 +37,66 @@ unsigned process_generation;
 /* A record of this thread, else an unused one, else any idle one. -1: all busy. */
 static int find_lane(Session *session, uint64_t thread)
 {
+    uint32_t now = peek(&session->clock), longest = 0;
     int idle = -1;
 
     for (int i = 0; i < (int)session->lane_limit; i++) {
         struct lane_record *record = &session->lanes[i];
 
-        if (record->busy)
+        if (peek(&record->busy))
             continue;
-        if (record->thread == thread)
+        if (peek(&record->thread) == thread)
             return i;
-        if (idle < 0 || session->clock - record->used >
-                            session->clock - session->lanes[idle].used)
+        if (idle < 0 || now - peek(&record->used) > longest) {
             idle = i;
+            longest = now - peek(&record->used);
+        }
     }
     return idle;
 }
 
-static struct lane_record *claim(Session *session, int index, uint64_t thread)
-{
-    struct lane_record *record = &session->lanes[index];
+/* The lane that this thread called on last, perhaps. */
+#ifdef Py_GIL_DISABLED
+static _Thread_local struct {
+    uint64_t session; /* its serial; 0: none */
+    uint32_t lane;
+} recent __attribute__((tls_model("initial-exec")));
 
-    record->thread = thread;
-    session->recent = (uint32_t)index;
-    return record;
+static struct lane_record *recent_lane(Session *session)
+{
+    return &session->lanes[recent.session == session->serial ? recent.lane : 0];
+}
+
+static void keep_recent(Session *session, uint32_t lane)
+{
+    recent.session = session->serial;
+    recent.lane = lane;
+}
+#else
+static struct lane_record *recent_lane(Session *session)
+{
+    return &session->lanes[session->recent];
+}
+
+static void keep_recent(Session *session, uint32_t lane)
+{
+    session->recent = lane;
+}
+#endif
+
+/* Make a lane this thread's, and busy. NULL: all are. */
+static struct lane_record *claim(Session *session, uint64_t thread)
+{
+    int index;
+
+    do
+        index = find_lane(session, thread);
+    while (index >= 0 && !flag_take(&session->lanes[index].busy));
+    if (index < 0)
+        return NULL;
+    poke(&session->lanes[index].thread, thread);
+    keep_recent(session, (uint32_t)index);
+    return &session->lanes[index];
 }
 
 /* The thread's own, and not a lane's: lanes go from thread to thread. A thread that
@@ -99,7 +136,7 @@ void session_keep_errors(const Session *session, int32_t error_number, uint32_t 
 
 static void wake_waiting(Session *session, int count)
 {
-    if (session->waiting) {
+    if (peek(&session->waiting)) {
         atomic_fetch_add(&session->lanes_freed, 1);
         futex_wake_private(&session->lanes_freed, count);
     }
@@ -111,16 +148,14 @@ struct ferry_frame *session_frame(const Session *session, const struct lane_reco
     return channel_lane(session->channel, (uint32_t)(record - session->lanes)) + depth;
 }
 
-/* Wait, without the GIL, until somebody lets go of the session. False with an exception. */
-static bool wait_turn(Session *session)
+/* Wait, without the GIL, until somebody lets go of the session since `freed` was read.
+ * False with an exception. Who waits counts itself as waiting before it looks whether it
+ * has to; who lets go looks for such after it did. So one of the two sees the other. */
+static bool wait_turn(Session *session, uint32_t freed)
 {
-    uint32_t freed = atomic_load(&session->lanes_freed);
-
-    session->waiting++;
     Py_BEGIN_ALLOW_THREADS
     futex_wait_private(&session->lanes_freed, freed);
     Py_END_ALLOW_THREADS
-    session->waiting--;
     if (PyErr_CheckSignals() != 0) {
         wake_waiting(session, 1); /* what woke us may have been meant for another */
         return false;
@@ -133,52 +168,88 @@ static bool wait_turn(Session *session)
     return true;
 }
 
-bool session_enter(Session *session)
+/* Whether this thread is in the library now, one call deeper. */
+static bool try_enter(Session *session, uint64_t thread)
 {
-    uint64_t thread = PyThreadState_Get()->id;
+    uint64_t holder = atomic_load(&session->holder);
 
-    while (session->holder != thread && session->holds != 0)
-        if (!wait_turn(session))
-            return false;
-    session->holder = thread;
+    if (holder != thread && (holder || !atomic_compare_exchange_strong(&session->holder, &holder,
+                                                                       thread)))
+        return false;
     session->holds++;
     return true;
 }
 
+bool session_enter(Session *session)
+{
+    uint64_t thread = PyThreadState_Get()->id;
+    bool entered = try_enter(session, thread), waiting = true;
+
+    if (entered)
+        return true;
+    count_up(&session->waiting);
+    while (waiting) {
+        uint32_t freed = atomic_load(&session->lanes_freed);
+
+        entered = try_enter(session, thread);
+        waiting = !entered && wait_turn(session, freed);
+    }
+    count_down(&session->waiting);
+    return entered;
+}
+
 void session_leave(Session *session)
 {
-    if (--session->holds == 0)
+    if (--session->holds == 0) {
+        atomic_store(&session->holder, 0);
         wake_waiting(session, 1);
+    }
+}
+
+/* Wait for a lane. NULL with an exception. */
+static struct lane_record *await_lane(Session *session, uint64_t thread)
+{
+    struct lane_record *record = NULL;
+    bool waiting = true;
+
+    count_up(&session->waiting);
+    while (waiting) {
+        uint32_t freed = atomic_load(&session->lanes_freed);
+
+        record = claim(session, thread);
+        waiting = !record && wait_turn(session, freed);
+    }
+    count_down(&session->waiting);
+    return record;
 }
 
 struct lane_record *session_lane(Session *session)
 {
     uint64_t thread = PyThreadState_Get()->id;
-    struct lane_record *record = &session->lanes[session->recent];
+    struct lane_record *record = recent_lane(session);
+    uint32_t now;
 
-    if (record->thread != thread || record->busy) {
-        int index;
-
-        while ((index = find_lane(session, thread)) < 0)
-            if (!wait_turn(session))
-                return NULL;
-        record = claim(session, index, thread);
+    if (peek(&record->thread) != thread || !flag_take(&record->busy)) {
+        record = claim(session, thread);
+        if (!record && !(record = await_lane(session, thread)))
+            return NULL;
     }
-    record->busy = true;
-    record->used = ++session->clock;
+    now = peek(&session->clock) + 1;
+    poke(&session->clock, now);
+    poke(&record->used, now);
     return record;
 }
 
 void session_release(Session *session, struct lane_record *lane)
 {
-    lane->busy = false;
+    flag_give(&lane->busy);
     wake_waiting(session, 1);
 }
 
 void session_raise(Session *session, PyObject *function)
 {
     bool forked = session->channel && session->generation != process_generation;
-    const char *code = forked ? "forked" : session->closed ? "closed" : "gone";
+    const char *code = forked ? "forked" : peek(&session->closed) ? "closed" : "gone";
 
     raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, code);
 }
@@ -238,7 +309,7 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     unsigned long long arena = 0, timeout_ns = 0;
     unsigned int spin_ns = 0;
     int doorbell = 0, one_thread = 0;
-    static uint64_t serial;
+    static _Atomic uint64_t serial;
     Session *session;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKpp", names, &arena, &spin_ns, &timeout_ns,
@@ -253,7 +324,7 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     session = (Session *)type->tp_alloc(type, 0);
     if (!session)
         return NULL;
-    session->serial = ++serial;
+    session->serial = atomic_fetch_add(&serial, 1) + 1;
     session->memory = -1;
     session->generation = process_generation;
     session->spin_ns = spin_ns;
@@ -316,7 +387,7 @@ static PyObject *session_attach(Session *session, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "iiK", &pid, &socket, &timeout_ns))
         return NULL;
-    if (!session->channel || session->watch || session->closed) {
+    if (!session->channel || session->watch || peek(&session->closed)) {
         PyErr_SetString(PyExc_ValueError, "nothing can be attached to this session");
         return NULL;
     }
@@ -324,7 +395,7 @@ static PyObject *session_attach(Session *session, PyObject *args)
     if (!session->watch)
         return PyErr_SetFromErrno(PyExc_OSError);
     record->started = true; /* the main thread */
-    record->busy = true;
+    poke(&record->busy, true);
     pending = post_call(session, record, 0, &nothing, 0);
     pending.spin = false;
     pending.deadline = monotonic_ns() + timeout_ns;
@@ -366,17 +437,27 @@ static PyObject *session_services(Session *session, PyObject *unused)
     return addresses;
 }
 
+/* How many use the library now, in this process. Once it is closed this falls only. */
+static uint32_t running(const Session *session)
+{
+    uint32_t total = 0; /* one count may be below zero: who ends a use may be another thread */
+
+    for (uint32_t i = 0; i < RUNNING_COUNTS; i++)
+        total += atomic_load(&session->running[i].count);
+    return total;
+}
+
 static PyObject *session_close(Session *session, PyObject *args)
 {
     unsigned long long handle = 0;
-    bool first = !session->closed;
+    bool first;
 
     if (!PyArg_ParseTuple(args, "|K", &handle))
         return NULL;
-    /* From here on no call begins; code that another thread is running is not
-     * unmapped under its feet. */
-    session->closed = true;
-    if (first && handle && !session->channel && !session->running) {
+    /* From here on no call begins; code that another thread is running, or may be, is
+     * not unmapped under its feet. */
+    first = !atomic_exchange(&session->closed, true);
+    if (first && handle && !session->channel && !running(session) && !session->visited) {
         Py_BEGIN_ALLOW_THREADS
         dlclose((void *)(uintptr_t)handle);
         Py_END_ALLOW_THREADS
@@ -419,7 +500,7 @@ static PyObject *session_get_last_error(Session *session, void *unused)
 static PyObject *session_get_closed(Session *session, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(session->closed);
+    return PyBool_FromLong(peek(&session->closed));
 }
 
 static PyObject *session_get_memory(Session *session, void *unused)
@@ -430,12 +511,8 @@ static PyObject *session_get_memory(Session *session, void *unused)
 
 static PyObject *session_get_free(Session *session, void *unused)
 {
-    uint64_t total = 0;
-
     (void)unused;
-    for (size_t i = 0; i < session->arena.count; i++)
-        total += session->arena.free[i].size;
-    return PyLong_FromUnsignedLongLong(total);
+    return PyLong_FromUnsignedLongLong(arena_left(&session->arena));
 }
 
 static PyObject *session_get_bell(Session *session, void *unused)
@@ -488,6 +565,7 @@ static PyGetSetDef properties[] = {
 };
 
 static PyMemberDef members[] = {
+    {"lanes", T_UINT, offsetof(Session, lane_limit), READONLY, "Calls at once."},
     {"services_of", T_OBJECT, offsetof(Session, services), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Session, weakrefs), READONLY, NULL},
     {0},

@@ -138,20 +138,16 @@ bool replied_soon(const Session *session, struct pending *pending)
             ~CHANNEL_PARKED) != pending->before;
 }
 
-/* Sleep until the reply word changes. The caller says what to do if it has not. */
-static bool park(const struct pending *pending, uint64_t limit)
+/* Sleep until the reply word changes, or `limit` or a signal comes. */
+static void park(const struct pending *pending, uint64_t limit)
 {
     struct timespec wait = {.tv_nsec = (long)limit};
-    long woken;
-    int reason;
 
     if (pending->cold)
         placement_hold(pending->cpu);
-    woken = syscall(SYS_futex, &pending->lane->reply, FUTEX_WAIT, pending->before | CHANNEL_PARKED,
-                    &wait, NULL, 0);
-    reason = errno;
+    syscall(SYS_futex, &pending->lane->reply, FUTEX_WAIT, pending->before | CHANNEL_PARKED, &wait,
+            NULL, 0);
     placement_release();
-    return woken == 0 || (reason != EINTR && reason != ETIMEDOUT);
 }
 
 enum outcome await_reply(const Session *session, struct pending *pending)
@@ -161,7 +157,7 @@ enum outcome await_reply(const Session *session, struct pending *pending)
     if (pending->spin)
         spin(session, pending);
     pending->spin = false;
-    for (;;) {
+    for (bool parked = false;; parked = true) {
         uint32_t word = atomic_load_explicit(reply, memory_order_acquire);
         uint64_t limit = LOOK_UP_NS;
 
@@ -181,10 +177,11 @@ enum outcome await_reply(const Session *session, struct pending *pending)
             if (pending->deadline - now < limit)
                 limit = pending->deadline - now;
         }
+        if (parked) /* once a time: a worker that wakes us on and on must not hold up Ctrl-C */
+            return INTERRUPTED;
         if (word == pending->before &&
             !atomic_compare_exchange_strong(reply, &word, word | CHANNEL_PARKED))
             continue;
-        if (!park(pending, limit))
-            return INTERRUPTED;
+        park(pending, limit);
     }
 }

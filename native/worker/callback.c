@@ -138,6 +138,7 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     struct ferry_frame *frame;
     struct errors errors;
     struct lane *lane, *own;
+    struct entry_way_back way;
     uint32_t depth;
 
     platform_save_errors(&errors);
@@ -149,11 +150,11 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     platform_set_lane(NULL);
 
     frame = &lane->frames[depth];
-    entry_gather(plan, head, frame);
+    way = entry_gather(plan, head, frame);
     frame->function = number;
     lane_hand_over(lane, depth, CHANNEL_BACK);
     serve_until_back(lane, depth, &errors);
-    entry_scatter(plan, frame, head);
+    entry_scatter(&way, frame, head);
 
     if (own) {
         lane->depth = depth - 1;

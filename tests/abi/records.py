@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import count
 from typing import Literal
 
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from libferry.abi import (
+    ABIS,
     Abi,
     Array,
     Boolean,
@@ -142,71 +144,78 @@ def lay_out(abi: Abi, record: Declared, tag: str) -> Record:
     )
 
 
-def bit_fields(abi: Abi) -> st.SearchStrategy[DeclaredMember]:
-    integers = {
-        name: 1 if name == "_Bool" else 8 * ctype.size
-        for name, ctype in basic_types(abi).items()
-        if isinstance(ctype, Integer | Boolean)
-    }
-
-    def some(name: str) -> st.SearchStrategy[DeclaredMember]:
-        asked = st.sampled_from([0, 0, 0, 0, 0, 1, 2, 4, 8, 16])
-        packed = st.sampled_from([False, False, False, False, True])
+@cache
+def bit_fields(abi_name: str) -> st.SearchStrategy[DeclaredMember]:
+    def some(ctype: str, widest: int) -> st.SearchStrategy[DeclaredMember]:
         named = st.builds(
             DeclaredMember,
             st.just("named"),
-            st.just(name),
-            bits=st.integers(1, integers[name]),
-            aligned=asked,
-            packed=packed,
+            st.just(ctype),
+            bits=st.integers(1, widest),
+            aligned=st.sampled_from([0, 0, 0, 0, 0, 1, 2, 4, 8, 16]),
+            packed=st.sampled_from([False, False, False, False, True]),
         )
         unnamed = st.builds(
-            DeclaredMember, st.just(""), st.just(name), bits=st.integers(0, integers[name])
+            DeclaredMember, st.just(""), st.just(ctype), bits=st.integers(0, widest)
         )
-        return st.one_of(named, named, unnamed)
+        return named | named | unnamed
 
-    return st.sampled_from(sorted(integers)).flatmap(some)
+    widths = {
+        name: 1 if name == "_Bool" else 8 * ctype.size
+        for name, ctype in basic_types(ABIS[abi_name]).items()
+        if isinstance(ctype, Integer | Boolean)
+    }
+    return st.one_of([some(name, widest) for name, widest in widths.items()])
 
 
-def plain_members(abi: Abi) -> st.SearchStrategy[DeclaredMember]:
+@cache
+def plain_members(abi_name: str) -> st.SearchStrategy[DeclaredMember]:
+    lengths = st.just(()) | st.just(()) | st.tuples(LENGTH) | st.tuples(LENGTH, LENGTH)
     return st.builds(
         DeclaredMember,
         st.just("named"),
-        st.sampled_from(sorted(basic_types(abi))),
-        lengths=st.one_of(
-            st.just(()), st.just(()), st.lists(st.integers(0, 3), min_size=1, max_size=2).map(tuple)
-        ),
+        st.sampled_from(sorted(basic_types(ABIS[abi_name]))),
+        lengths=lengths,
         aligned=st.sampled_from([0] * 8 + [1, 2, 4, 8, 16, 32]),
         packed=st.sampled_from([False] * 5 + [True]),
     )
 
 
+@cache
+def simple_members(abi_name: str) -> st.SearchStrategy[list[DeclaredMember]]:
+    return st.lists(plain_members(abi_name) | bit_fields(abi_name), max_size=6)
+
+
+LENGTH = st.integers(0, 3)
+FEW = st.integers(0, 2)
+PLACE = st.integers(0, 8)
+PACK = st.sampled_from([0, 0, 0, 1, 2, 4, 8])
+KIND: st.SearchStrategy[Literal["struct", "union"]] = st.sampled_from(["struct", "struct", "union"])
+ALIGNED = st.sampled_from([0] * 6 + [1, 2, 4, 8, 16, 32])
+PACKED = st.sampled_from([False] * 5 + [True])
+DEEPEST = 3
+
+
 @st.composite
-def records(draw: st.DrawFn, abi: Abi, depth: int = 3, inside: int | None = None) -> Declared:
+def records(
+    draw: st.DrawFn, abi_name: str, depth: int = DEEPEST, inside: int | None = None
+) -> Declared:
     """Invent a record; ``inside`` is the pragma of the record that it has to share."""
-    member = st.one_of(plain_members(abi), bit_fields(abi))
-    members = draw(st.lists(member, max_size=6))
-    pack = draw(st.sampled_from([0, 0, 0, 1, 2, 4, 8])) if inside is None else inside
+    members = draw(simple_members(abi_name))
+    pack = draw(PACK) if inside is None else inside
     if depth and inside is None:
-        for _ in range(draw(st.integers(0, 2))):
-            at = draw(st.integers(0, len(members)))
+        for _ in range(draw(FEW)):
             if draw(st.booleans()):
-                inner = DeclaredMember("named", draw(records(abi, depth - 1)))
+                inner = DeclaredMember("named", draw(records(abi_name, depth - 1)))
             else:
-                inner = DeclaredMember("", draw(records(abi, 0, pack)))
-            members.insert(at, inner)
-    kind = draw(st.sampled_from(["struct", "struct", "union"]))
+                inner = DeclaredMember("", draw(records(abi_name, 0, pack)))
+            members.insert(draw(PLACE), inner)
+    kind = draw(KIND)
     named = any(m.name for m in members)
-    if kind == "struct" and inside is None and depth == 3 and named and draw(st.booleans()):
-        basic = draw(st.sampled_from(sorted(basic_types(abi))))
-        members.append(DeclaredMember("named", basic, lengths=(-1,)))
-    return Declared(
-        kind,
-        tuple(members),
-        pack,
-        draw(st.sampled_from([0] * 6 + [1, 2, 4, 8, 16, 32])),
-        draw(st.sampled_from([False] * 5 + [True])),
-    )
+    if kind == "struct" and inside is None and depth == DEEPEST and named and draw(st.booleans()):
+        flexible = replace(draw(plain_members(abi_name)), lengths=(-1,), aligned=0, packed=False)
+        members.append(flexible)
+    return Declared(kind, tuple(members), pack, draw(ALIGNED), draw(PACKED))
 
 
 def name_members(record: Declared, numbers: Iterator[int] | None = None) -> Declared:
@@ -222,7 +231,7 @@ def name_members(record: Declared, numbers: Iterator[int] | None = None) -> Decl
     return replace(record, members=tuple(members))
 
 
-def invent(abi: Abi, number: int, start: int) -> list[Declared]:
+def invent(abi_name: str, number: int, start: int) -> list[Declared]:
     """Have Hypothesis make different records; the same ones for the same start.
 
     It only makes them, a few at a time, since after its first examples it likes to vary
@@ -240,7 +249,7 @@ def invent(abi: Abi, number: int, start: int) -> list[Declared]:
             deadline=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(records(abi).map(name_members))
+        @given(records(abi_name).map(name_members))
         def keep(record: Declared) -> None:
             made.setdefault(record)
 

@@ -95,7 +95,7 @@ def compare(abi_name: str, declared: Sequence[Declared], directory: Path) -> lis
 @pytest.mark.parametrize("start", range(SEED, SEED + -(-CASES // BATCH)))
 @pytest.mark.parametrize("abi", ABIS)
 def test_random_records_lie_as_the_compiler_lays_them(abi: str, start: int, tmp_path: Path) -> None:
-    stories = compare(abi, invent(ABIS[abi], BATCH, start), tmp_path)
+    stories = compare(abi, invent(abi, BATCH, start), tmp_path)
     assert not stories, f"{len(stories)} of {BATCH}\n\n" + "\n\n".join(stories[:3])
 
 

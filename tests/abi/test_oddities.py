@@ -251,7 +251,7 @@ def test_windows_on_arm_varargs_use_no_vector_registers_and_may_be_divided() -> 
     """Microsoft Learn, "Overview of ARM64 ABI conventions", "Addendum: Variadic functions"."""
     abi = "aarch64-windows"
     two = struct(abi, LONG_LONG, LONG_LONG)
-    types = (DOUBLE, *[LONG_LONG] * 6, two, INT)
+    types: tuple[CType, ...] = (DOUBLE, *[LONG_LONG] * 6, two, INT)
     assert passed(abi, *types, variadic_from=1)[:1] == ["x0"]
     assert passed(abi, *types, variadic_from=1)[7:] == ["x7 stack+0", "stack+8"]
 

@@ -51,6 +51,21 @@ def test_it_shows_where_the_arguments_go() -> None:
 
 
 @NEEDS_ZIG
+def test_it_shows_where_a_structure_goes() -> None:
+    """Where Clang looks for it: zig cc -target T -g -O2 -S tour.c"""
+    lines = ferry("tour").out.splitlines()
+    rows = lines[lines.index("target             account") :]
+    places = dict(line.split(maxsplit=1) for line in rows[1:])
+    assert places["x86_64-sysv"] == "xmm0, rdi"
+    assert places["x86_64-windows"] == "its address in rdx"  # rcx has that of the result
+    assert places["aarch64-aapcs64"] == "x0, x1"
+    assert places["arm-hardfloat"] == "r2, r3, stack + 0"  # aligned to 8, after the result's
+    assert places["riscv64-lp64d"] == "fa0, a0"
+    assert places["i386-sysv"] == "stack + 4"
+    assert places.keys() == ABIS.keys()
+
+
+@NEEDS_ZIG
 def test_a_target_that_cannot_be_hosted_is_shown_with_what_to_install() -> None:
     ran = ferry("tour", environment={"PATH": "/nonexistent"})
     assert ran.code == 0, ran.err

@@ -29,9 +29,9 @@ from libferry.abi import (
     Void,
 )
 from libferry.build.zig import zig_home
-from libferry.contract import Header, Signature
+from libferry.contract import AddressConstant, Header, Signature
 from libferry.contract.preprocess import TARGETS
-from libferry.errors import DeclarationError
+from libferry.errors import UnsupportedDeclaration
 
 # Where Microsoft's ABI and mingw's differ we are with Microsoft: an enum is an int, ...
 _C_INTEGERS = {"char", "signed char", "unsigned char", "wchar_t"} | {
@@ -130,7 +130,7 @@ def _functions(header: Header) -> Iterator[str]:
     for name in header.functions:
         try:
             signature = header.functions[name]
-        except DeclarationError:
+        except UnsupportedDeclaration:
             continue
         text = spelled(_type(signature), f"ours_{name}")
         if text is None or name.startswith(("_mm_", "_m_")):  # the latter are no functions
@@ -158,7 +158,7 @@ def _variables(header: Header) -> Iterator[str]:
     for name in header.variables:
         try:
             text = spelled(header.variables[name], f"ours_{name}")
-        except DeclarationError:
+        except UnsupportedDeclaration:
             continue
         if text is not None:
             yield f"extern {text};"
@@ -171,7 +171,7 @@ def _types(header: Header, windows: bool) -> Iterator[str]:
             continue
         try:
             ctype = header.types[name]
-        except DeclarationError:
+        except UnsupportedDeclaration:
             continue
         match ctype:
             case Record():
@@ -220,6 +220,8 @@ def _members(record: Record, base: int) -> Iterator[tuple[str, int, CType]]:
 def _constants(header: Header) -> Iterator[str]:
     for name in header.constants:
         value = header.constants[name]
+        if isinstance(value, AddressConstant):
+            value = value.value
         match value:
             case str():
                 if all(" " <= char <= "~" for char in value):

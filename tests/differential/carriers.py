@@ -92,7 +92,7 @@ def rounded(value: float | Fraction) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return -math.inf if value < 0 else math.inf
 
 
 def comparable(ctype: Type, value: Value) -> object:

@@ -8,17 +8,7 @@ from libferry.abi import layout, types
 from libferry.abi.facts import Abi
 
 from .targets import FLOATS, LongDouble, Target
-from .types import (
-    COMPLEX_PARTS,
-    VECTORS,
-    Array,
-    Enum,
-    FunctionPointer,
-    Record,
-    Scalar,
-    Type,
-    is_anonymous,
-)
+from .types import COMPLEX_PARTS, VECTORS, Array, Enum, FunctionPointer, Record, Scalar, Type, is_anonymous
 from .values import enum_size
 
 FORMS: dict[tuple[int, int], types.RealForm] = {
@@ -64,7 +54,7 @@ def describe(abi: Abi, target: Target, ctype: Type) -> types.CType:
         size, signed = enum_size(ctype)
         return types.Integer("enum", size, signed)
     if isinstance(ctype, Array):
-        return types.Array(describe(abi, target, ctype.of), ctype.length or None)
+        return types.Array(describe(abi, target, ctype.of), ctype.length)
     if isinstance(ctype, FunctionPointer):
         return types.Pointer(types.FunctionType(types.Void(), ()), target.pointer)
     return describe_record(abi, target, ctype)

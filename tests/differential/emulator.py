@@ -161,7 +161,6 @@ class Machine:
         """Do what an entry thunk does: save the registers, have it answered, go back."""
         cpu, way = self.cpu, self.trampoline
         image = bytearray(frame.SIZE)
-        self._store_registers(way.arguments, image)
         sp = cpu.reg_read(way.sp)
         if way.link is None:
             back = int.from_bytes(self.read(sp, way.pointer), "little")
@@ -169,6 +168,7 @@ class Machine:
         else:
             back = cpu.reg_read(way.link)
         image[way.stack_image :] = self.read(sp, frame.SIZE - way.stack_image)
+        self._store_registers(way.arguments, image)
         cpu.reg_write(way.sp, sp)
         body(image)
         return back

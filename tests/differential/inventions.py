@@ -12,28 +12,22 @@ from functools import cache
 from hypothesis import strategies as st
 
 from .targets import ADDRESSES, FLOATS, Target
-from .types import (
-    COMPLEX_PARTS,
-    VECTORS,
-    Array,
-    Enum,
-    FunctionPointer,
-    Member,
-    Record,
-    Scalar,
-    Type,
-)
+from .types import COMPLEX_PARTS, VECTORS, Array, Enum, FunctionPointer, Member, Record, Scalar, Type
 from .values import has_value
 
 DEEPEST = 4
 MOST_MEMBERS = 6
 LARGEST = 320  # bytes, or so
 
-ENUMS = (
+# Microsoft's are all int, GNU's are what holds their constants.
+ENUMS_OF_INT = (
     Enum((0, 1, 2)),
     Enum((-1, 5)),
-    Enum((0, 0xFFFFFFFF)),
     Enum((-(1 << 31), (1 << 31) - 1)),
+)
+ENUMS = (
+    *ENUMS_OF_INT,
+    Enum((0, 0xFFFFFFFF)),
     Enum((0, 1 << 40)),
     Enum((-1, 1 << 32)),
 )
@@ -41,6 +35,10 @@ BIT_FIELDS = (
     *("int", "unsigned int", "int", "unsigned int", "_Bool", "char", "signed char"),
     *("uint8_t", "short", "unsigned short", "long", "unsigned long", "long long", "uint64_t"),
 )
+
+
+def enums(target: Target) -> tuple[Enum, ...]:
+    return ENUMS_OF_INT if target.is_windows else ENUMS
 
 
 @cache
@@ -53,7 +51,7 @@ def scalars(target: Target) -> st.SearchStrategy[Type]:
         st.sampled_from([Scalar(name) for name in ADDRESSES]),
         st.sampled_from([Scalar(name) for name in COMPLEX_PARTS]),
         st.sampled_from([Scalar(name) for name in VECTORS]),
-        st.sampled_from(ENUMS),
+        st.sampled_from(enums(target)),
         function_pointers(target),
     ]
     return st.sampled_from(kinds).flatmap(lambda kind: kind)
@@ -88,7 +86,7 @@ def base_types(target: Target, character: str) -> st.SearchStrategy[Type]:
         names = ("char", "uint8_t", "short", "int", "_Bool", "float", "float", "double", "int64_t")
         return st.sampled_from([Scalar(name) for name in names])
     if character == "bits":
-        return st.sampled_from([Scalar(name) for name in BIT_FIELDS] + [*ENUMS[:4]])
+        return st.sampled_from([Scalar(name) for name in BIT_FIELDS] + [*enums(target)[:4]])
     return scalars(target)
 
 
@@ -134,8 +132,6 @@ def records_of(
         members.append(member)
     if not any(map(has_value, members)):
         members.append(Member("m", draw(base)))
-    if kind == "struct" and draw(st.integers(0, 39)) == 39:
-        members.append(Member("flexible", Array(Scalar("int"), 0)))
     return Record(
         kind,
         tuple(members),
@@ -164,7 +160,7 @@ def members_of(
             inner = records_of(target, base, character, deepest - 1, room // 2)
         record = draw(inner)
         ctype: Type = record
-        if chance % 5 == 0 and not any(deepest_name(record, used) for used in ("flexible",)):
+        if chance % 5 == 0:
             return Member("", renamed(record, name))
     else:
         ctype = draw(base)
@@ -174,13 +170,11 @@ def members_of(
                 return Member("", ctype, draw(st.integers(0, most)))
             bits = draw(st.one_of(st.integers(1, most), st.integers(1, min(most, 9))))
             return Member(name, ctype, bits, packed=chance > 85)
-    if draw(st.integers(0, 3)) == 0 and not ends_flexibly(ctype):
+    if draw(st.integers(0, 3)) == 0:
         longest = max(1, min(20, room // max(1, estimate(target, ctype))))
         ctype = Array(ctype, draw(st.integers(1, min(4, longest)) | st.integers(1, longest)))
         if draw(st.integers(0, 4)) == 0:
             ctype = Array(ctype, draw(st.integers(1, 2)))
-    if ends_flexibly(ctype):
-        ctype = Scalar("int")
     aligned, spelling = 0, "attribute"
     if draw(st.integers(0, 19)) == 0:
         aligned = draw(st.sampled_from([2, 4, 8, 16, 32]))
@@ -188,18 +182,6 @@ def members_of(
             spelling = "_Alignas"
     packed = draw(st.integers(0, 29)) == 0
     return Member(name, ctype, aligned=aligned, spelling=spelling, packed=packed)
-
-
-def ends_flexibly(ctype: Type) -> bool:
-    """Say whether C allows no array of it, and nothing after it."""
-    return isinstance(ctype, Record) and any(
-        (isinstance(m.type, Array) and m.type.length == 0) or ends_flexibly(m.type)
-        for m in ctype.members
-    )
-
-
-def deepest_name(record: Record, name: str) -> bool:
-    return any(member.name == name for member in record.members)
 
 
 def renamed(record: Record, prefix: str) -> Record:

@@ -18,8 +18,8 @@ from libferry.abi.lower import NoPlan, lower
 from libferry.abi.plan import CallPlan, Move
 from libferry.abi.types import Convention
 
-from .describe import describe
 from .difference import Difference, story
+from .describe import describe
 from .emulator import FRAME, HEAP, Machine, Stopped, ThunkBody
 from .signatures import Argument, Callback, Function
 from .source import RECORD_SIZE, expected_record, written
@@ -251,7 +251,7 @@ class Caller:
 
         def body(image: bytearray) -> None:
             end = self.machine.trampoline.stack_image + plan.stack_bytes
-            image[end:] = bytes([GARBAGE]) * (frame.SIZE - end)
+            image[end : frame.VECTOR_I386] = bytes([GARBAGE]) * (frame.VECTOR_I386 - end)
             for each in plan.references:
                 pointer = int.from_bytes(image[each.cell :][: each.width], "little")
                 image[each.at : each.at + each.size] = self.machine.read(pointer, each.size)

@@ -12,7 +12,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from .inventions import ENUMS, records, scalars
+from .inventions import enums, records, scalars
 from .targets import DATA_POINTERS, INTEGERS, Target
 from .types import VOID, FunctionPointer, Names, Record, Scalar, Type
 from .values import Value, invent_value
@@ -179,7 +179,7 @@ def filled(target: Target, shape: Shape, result: Type) -> Function:
 
 def results(target: Target, pool: Sequence[Record], data: bool) -> Iterator[Type]:
     """Give every kind of result in turn: one of C's own, a record, and so on."""
-    own = [VOID, *target.scalars, *ENUMS]
+    own = [VOID, *target.scalars, *enums(target)]
     for name in DATA_POINTERS[1:] if data else DATA_POINTERS:
         own.remove(Scalar(name))  # an address that is returned need not lead to data
     for n in numbers_from():

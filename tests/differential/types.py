@@ -27,7 +27,7 @@ class Enum:
 
 @dataclass(frozen=True)
 class Array:
-    """``length`` elements; 0 for a flexible array member, which has no value."""
+    """``length`` elements."""
 
     of: Type
     length: int
@@ -183,7 +183,7 @@ class Names:
         if isinstance(ctype, Enum):
             return f"enum {self.tags[ctype]} {declarator}".rstrip()
         if isinstance(ctype, Array):
-            return self.spell(ctype.of, f"{declarator}[{ctype.length or ''}]")
+            return self.spell(ctype.of, f"{declarator}[{ctype.length}]")
         if isinstance(ctype, Record):
             word = "" if ctype.typedef else f"{ctype.kind} "
             return f"{word}{self.tags[ctype]} {declarator}".rstrip()

@@ -39,9 +39,7 @@ Value: TypeAlias = Any
 
 
 def has_value(member: Member) -> bool:
-    """Say whether C can set it: not an unnamed bit-field or a flexible array."""
-    if isinstance(member.type, Array) and member.type.length == 0:
-        return False
+    """Say whether C can set it: not an unnamed bit-field."""
     return bool(member.name) or is_anonymous(member)
 
 
@@ -49,7 +47,7 @@ def enum_size(enum: Enum) -> tuple[int, bool]:
     """Give an enumeration's size and whether it is signed, as GNU C has it."""
     least, greatest = min(enum.constants), max(enum.constants)
     signed = least < 0
-    fits = least >= -(1 << 31) and greatest < (1 << (31 if signed else 32))
+    fits = -(1 << 31) <= least and greatest < (1 << (31 if signed else 32))
     return 4 if fits else 8, signed
 
 
@@ -59,6 +57,8 @@ def invent_integer(
     if isinstance(ctype, Enum):
         size, signed = enum_size(ctype)
         width = bits or 8 * size
+        if target.is_windows and not signed:
+            width -= 1  # it is int to some compilers, unsigned int to others
         least, greatest = -(signed << width - 1), (1 << width - signed) - 1
     elif ctype.name.endswith("*"):
         least, greatest = target.bounds("size_t")

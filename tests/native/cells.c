@@ -24,9 +24,11 @@ static const struct ferry_callback *plan_in_use = &plan;
 
 void ferry_enter(uint32_t number, struct ferry_frame *head)
 {
+    struct entry_way_back way;
+
     (void)number;
-    entry_gather(plan_in_use, head, &frame);
-    entry_scatter(plan_in_use, &frame, head);
+    way = entry_gather(plan_in_use, head, &frame);
+    entry_scatter(&way, &frame, head);
 }
 
 static char *integer_place(int n)

@@ -15,16 +15,17 @@ static struct {
 void ferry_enter(uint32_t number, struct ferry_frame *head)
 {
     static struct ferry_frame frame;
+    struct entry_way_back way;
 
     CHECK(number == 4095);
     CHECK((uintptr_t)head % 64 == 0);
-    entry_gather(&to.plan, head, &frame);
+    way = entry_gather(&to.plan, head, &frame);
     frame.function = (uintptr_t)to.function;
     frame.stack_bytes = to.plan.stack_bytes;
     frame.vector_count = to.plan.vector_count;
     frame.x87_results = to.plan.x87_results;
     ferry_call(&frame);
-    entry_scatter(&to.plan, &frame, head);
+    entry_scatter(&way, &frame, head);
 }
 
 static void *through(void (*function)(void), uint8_t x87_results, uint16_t pop_bytes)

@@ -43,13 +43,14 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
 {
     static const struct ferry_callback plan = {.stack_bytes = 96, .frame_bytes = FRAME_SIZE};
     static struct ferry_frame frame;
+    struct entry_way_back way;
 
-    entry_gather(&plan, head, &frame);
+    way = entry_gather(&plan, head, &frame);
     frame.function = (uintptr_t)look;
     frame.stack_bytes = plan.stack_bytes;
     frame.vector_count = frame.x87_results = 0;
     ferry_call(&frame);
-    entry_scatter(&plan, &frame, head);
+    entry_scatter(&way, &frame, head);
     CHECK(number == 1);
 }
 

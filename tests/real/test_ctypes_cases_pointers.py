@@ -28,6 +28,7 @@ HEADER = """
     struct node { int value; struct node *next; };
     struct label { const char *text; const wchar_t *wide; int *number; };
     struct point { int x; double y; };
+    struct named { char name[6]; int numbers[2]; };
 
     extern int an_integer;
     extern int numbers[4];
@@ -208,6 +209,7 @@ def test_a_pointer_to_a_pointer(lib: libferry.Library) -> None:
 
 
 def test_an_array_of_strings(lib: libferry.Library) -> None:
+    assert lib.argument([2], ["hello", "world"]) == "world"
     argv = lib.new("const char *[3]", ["hello", b"world", None])
     gc.collect()
     assert lib.argument([1], argv) == "hello"
@@ -357,8 +359,11 @@ def test_a_variable_that_is_an_array(lib: libferry.Library) -> None:
 def test_a_variable_that_is_a_pointer(lib: libferry.Library) -> None:
     assert lib.head.value.value == 10
     assert lib.sum_list(lib.head) == 30
-    old, other = lib.head, lib.new("struct node", value=1)
-    lib.head = other
+    old = lib.head
+    lib.head = lib.new("struct node", value=1)  # which lives as long as it is there
+    gc.collect()
+    for _ in range(10):
+        lib.new("struct node", value=-1)
     assert lib.sum_list(lib.head) == 1
     lib.head = old
     assert lib.sum_list(lib.head) == 30
@@ -434,6 +439,12 @@ def test_variadic_arguments_in_and_behind_registers(lib: libferry.Library) -> No
     values = [value for i in range(12) for value in (i, i / 4)]
     assert lib.total(kinds, *values) == sum(range(12)) * 1.25
     assert lib.total("q" * 12, *[2**40 + i for i in range(12)]) == 12 * 2**40 + 66
+
+
+def test_variadic_arrays_are_pointers(lib: libferry.Library) -> None:
+    assert lib.total("sp", lib.new("char[5]", "four"), lib.new("int[2]", [38, 1])) == 42
+    label = lib.new("struct named", name="seven", numbers=[30, 1])
+    assert lib.total("sp", label.name, label.numbers) == 35
 
 
 def test_variadic_pointers_structs_and_functions(lib: libferry.Library) -> None:

@@ -44,6 +44,13 @@ def notice(notice_so: Path) -> Iterator[libferry.Library]:
         yield library
 
 
+@pytest.fixture
+def promised(notice_so: Path) -> Iterator[libferry.Library]:
+    contract = NOTICE / "notice.toml"
+    with libferry.load(notice_so, contract=contract, isolation="worker") as library:
+        yield library
+
+
 def latest(notice: libferry.Library) -> str:
     text = bytearray(4096)
     length = notice.Notice_GetLatest(text, len(text))
@@ -54,6 +61,16 @@ def latest(notice: libferry.Library) -> str:
 
 def newest_template() -> str:
     return max((NOTICE / "templates").glob("*.txt")).read_text()
+
+
+def test_with_its_contract_it_is_called_like_python(promised: libferry.Library) -> None:
+    with pytest.raises(libferry.CallFailed, match="Notice_Init") as caught:
+        promised.Notice_GetLatest(4096)
+    assert caught.value.result == NOT_INITIALISED
+    promised.Notice_Init("branch-0042")
+    length, text = promised.Notice_GetLatest(4096)
+    assert length == len(text.encode())
+    assert "branch-0042" in text
 
 
 def test_the_newest_announcement_is_addressed_to_the_branch(notice: libferry.Library) -> None:

@@ -184,7 +184,7 @@ def test_the_number_of_arguments_is_checked(lib: ferry.Library, arguments: tuple
 
 def test_named_arguments_are_refused(lib: ferry.Library) -> None:
     with pytest.raises(ferry.ArgumentTypeError, match=r"no named arguments \(b\)"):
-        lib.add(1, b=2)  # type: ignore[call-arg]
+        lib.add(1, b=2)
 
 
 def test_errno_is_that_of_the_last_call(lib: ferry.Library) -> None:

@@ -114,7 +114,7 @@ def test_a_header_may_be_a_file(library_file: Path, tmp_path: Path) -> None:
         "int add(int) {",
         "add",
         "foo add(int);",
-        "#if X\nint add(int);\n#endif",
+        "#if 1 +\nint add(int);\n#endif",
         "(((",
     ],
 )

@@ -34,7 +34,6 @@ ABI = Abi(
     vector_registers=tuple(f"v{n}" for n in range(8)),
     aggregates="homogeneous",
     stack_slot=1,
-    float_result="vector",
     spill="close",
     variadic=Variadic(registers=False, slot=8),
     hidden_pointer="register",

@@ -36,7 +36,6 @@ ABI = Abi(
     vector_registers=tuple(f"v{n}" for n in range(8)),
     aggregates="homogeneous",
     stack_slot=8,
-    float_result="vector",
     even=True,
     spill="close",
     variadic=Variadic(

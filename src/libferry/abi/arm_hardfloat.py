@@ -36,7 +36,6 @@ ABI = Abi(
     vector_registers=tuple(f"s{n}" for n in range(16)),
     aggregates="homogeneous",
     stack_slot=4,
-    float_result="vector",
     word=4,
     integer_cell=4,
     vector_cell=4,

@@ -191,7 +191,7 @@ def _fits_register(ctype: CType) -> bool:
         return is_empty(ctype) or all(
             is_empty_field(field) or _fits_register(field.type) for field in ctype.fields
         )
-    return not isinstance(ctype, Vector) and size_of(ctype) in (1, 2, 4, 8)
+    return size_of(ctype) in ((1, 2, 4) if isinstance(ctype, Vector) else (1, 2, 4, 8))
 
 
 def members(record: Record) -> Iterator[Field]:

@@ -147,7 +147,6 @@ class Abi:
         variadic: what is different where a function takes ``...``.
 
     Results:
-        float_result: where a floating-point result comes back.
         small_result: bytes; a larger structure is returned in memory (Arm).
         small_records: whether a structure of 1, 2, 4 or 8 bytes is returned in
             registers (i386).
@@ -177,7 +176,6 @@ class Abi:
     vector_registers: tuple[str, ...]
     aggregates: Aggregates
     stack_slot: int
-    float_result: Literal["vector", "x87"]
     scalar_alignment: int = 16
     vector_alignment: int = 64
     bit_fields: Literal["sysv", "microsoft"] = "sysv"

@@ -75,8 +75,11 @@ def _flatten_record(abi: Abi, record: Record, offset: int, pieces: list[Piece]) 
         if field.bits == 0:
             zero_width = True
             continue
-        if field.bits is not None and field.bits <= 8 * abi.word < 8 * size_of(ctype):
-            ctype = Integer("", abi.word, False)
+        if field.bits is not None:  # of which only the bytes that it is in have to travel
+            if field.bits > 8 * abi.word:
+                return False
+            taken = -(-(field.bit + field.bits) // 8)
+            ctype = Integer("", min(taken, abi.word), False)
         if not _flatten(abi, ctype, offset + field.offset, pieces):
             return False
         if zero_width and len(pieces) == 2 and abi.zero_width_spoils:

@@ -1,18 +1,28 @@
-"""i386 Windows: cdecl and stdcall.
+"""i386 Windows: cdecl, stdcall, fastcall and thiscall.
 
-Microsoft Learn, "Argument passing and naming conventions", "__cdecl", "__stdcall".
+Microsoft Learn, "Argument passing and naming conventions": "__cdecl", "__stdcall",
+"__fastcall", "__thiscall"; "Return values" of its "Calling conventions".
 
 ==========  ==================================================================
 stack       every argument, in 4-byte slots, the first one lowest
-eax, edx    integer results; 64-bit ones in both, the low half in eax
+ecx, edx    fastcall: the first two arguments of up to 4 bytes; thiscall: the
+            object, in ecx
+xmm0-2      the first three 16-byte vectors, and such a result in xmm0
+eax, edx    integer results, and structures of 1, 2, 4 and 8 bytes
 st(0)       floating-point results
 ==========  ==================================================================
 
-Odd: the two conventions differ in who pops the arguments and in how a name is
-decorated, not in where anything lies. The trampoline restores the stack pointer
-itself, so it serves both; what remains is the name. A stdcall ``f(int, int)`` is
-``_f@8`` to the linker, and a DLL may export that, or ``f@8`` (mingw drops the
-underscore), or, with a .def file as Windows' own DLLs do, plain ``f``.
+Odd: the conventions differ in who pops the arguments and in how a name is decorated.
+A stdcall ``f(int, int)`` is ``_f@8`` to the linker, and a DLL may export that, or
+``f@8`` (mingw drops the underscore), or, with a .def file as Windows' own DLLs do,
+plain ``f``; a fastcall one is ``@f@8``. A larger structure is returned through a hidden
+pointer, which the callee leaves on the stack.
+
+Compilers disagree here where C++ never goes. We follow mingw's: a structure of nothing
+but one ``float`` or ``double`` comes back in st(0) (Microsoft's: in eax, edx); thiscall
+passes the hidden pointer in ecx and the object on the stack (the other way round); a
+structure passed to a fastcall function uses up as many registers as it has words,
+without being in them (no such thing).
 """
 
 from dataclasses import replace
@@ -36,7 +46,6 @@ ABI = Abi(
     aggregates="stack",
     stack_slot=4,
     stack_image=frame.STACK_I386,
-    float_result="x87",
     decorations={
         "stdcall": ("{name}", "{name}@{bytes}", "_{name}@{bytes}"),
         "fastcall": ("{name}", "@{name}@{bytes}"),
@@ -47,7 +56,6 @@ ABI = Abi(
     frame_end=frame.VECTOR_I386,
     word=4,
     hidden_pointer="stack",
-    stack_alignment=16,
     variadic=Variadic(vectors=False, fixed_too=True),
     conventions={
         "stdcall": STDCALL,

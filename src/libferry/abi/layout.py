@@ -215,12 +215,12 @@ class _Builder:
             self._grow(unit if bits else 8, 1)
             self.unit = self.left = 0
             return 0
+        start = self.end if fresh else self.end - self.left
         if bits and not fresh:
-            start = self.end - self.left
             self.left -= bits
             self._grow(self.end, -(-alignment // 8))
             return start
-        start = _up(self.end, alignment)
+        start = _up(start, alignment)
         self.unit, self.left = (unit, unit - bits) if bits else (0, 0)
         self._grow(start + (unit if bits else 0), -(-alignment // 8))
         return start

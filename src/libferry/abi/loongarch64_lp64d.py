@@ -8,7 +8,10 @@ fa0-fa7     the first eight floating-point arguments, and results in fa0, fa1
 ==========  ==================================================================
 
 Odd: a structure of one or two members, at least one of them floating-point, is taken
-apart, as on RISC-V, whose convention this one resembles. Plain ``char`` is signed here.
+apart and each member is passed like an argument of its own, as on RISC-V, whose
+convention this one resembles to the letter, with three differences: a ``:0`` among the
+members does not matter, nobody looks at what lies above a ``float`` in its register,
+and plain ``char`` is signed.
 """
 
 from libferry.abi.facts import BINARY128, LP64, Abi, Variadic
@@ -27,7 +30,6 @@ ABI = Abi(
     vector_registers=tuple(f"fa{n}" for n in range(8)),
     aggregates="flattened",
     stack_slot=8,
-    float_result="vector",
     vector_width=8,
     widen_word="sign",
     spill="split",

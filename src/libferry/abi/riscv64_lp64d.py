@@ -33,7 +33,6 @@ ABI = Abi(
     vector_registers=tuple(f"fa{n}" for n in range(8)),
     aggregates="flattened",
     stack_slot=8,
-    float_result="vector",
     vector_width=8,
     nan_boxed=True,
     widen_word="sign",

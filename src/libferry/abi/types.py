@@ -181,6 +181,9 @@ class Pointer:
         if isinstance(self.to, FunctionType):
             result, _, parameters = self.to.name.partition(" (")
             return f"{result} (*)({parameters}"
+        if isinstance(self.to, Array):
+            element, bracket, length = self.to.name.partition("[")
+            return f"{element} (*){bracket}{length}"
         inner = self.to.name
         return f"{inner}*" if inner.endswith("*") else f"{inner} *"
 

@@ -8,13 +8,16 @@ rdi .. r9   the first six integer or pointer arguments
 xmm0-7      the first eight floating-point arguments, counted apart from those
 rax, rdx    integer results
 xmm0, xmm1  floating-point results
+st0, st1    results of type ``long double``, and ``_Complex long double``
 al          for varargs: how many vector registers are used at most
 ==========  ==================================================================
 
 Odd: the two classes are counted independently, so the seventh ``int`` goes to the
-stack while the eighth ``double`` still has a register. The document leaves the
-upper half of a register that holds a narrow integer undefined, yet clang relies
-on callers extending to 32 bits; extending always satisfies everybody.
+stack while the eighth ``double`` still has a register. A structure of up to 16 bytes
+has a class for each half of it (``libferry.abi.eightbytes``); a larger one is copied to
+the stack, and returned in memory. The document leaves the upper half of a register that
+holds a narrow integer undefined, yet clang relies on callers extending to 32 bits;
+extending always satisfies everybody.
 """
 
 from libferry.abi.facts import LP64, X87_16, Abi
@@ -33,6 +36,5 @@ ABI = Abi(
     vector_registers=tuple(f"xmm{n}" for n in range(8)),
     aggregates="eightbytes",
     stack_slot=8,
-    float_result="vector",
     stack_alignment=64,
 )

@@ -12,8 +12,13 @@ home space  32 bytes above the return address that the caller reserves and the
 
 Odd: registers go by position, not by class: in ``f(double, int)`` the int is in
 rdx and rcx is unused. The fifth argument lies above the home space, so the stack
-image begins with 32 bytes that carry nothing. ``long`` has 32 bits. stdcall and
-cdecl are accepted by compilers and mean nothing.
+image begins with 32 bytes that carry nothing. A structure of 1, 2, 4 or 8 bytes is
+passed like an integer, whatever is in it, and of any other, of a vector and of an
+``__int128`` the address; but the latter two are returned in xmm0.
+
+Variadic arguments are looked for in integer registers. A caller that does not know
+whether it calls such a function writes a ``double`` to both; we know. ``long`` has 32
+bits. stdcall and cdecl are accepted by compilers and mean nothing.
 """
 
 from libferry.abi.facts import BINARY64, LLP64, Abi, Variadic
@@ -35,6 +40,5 @@ ABI = Abi(
     aggregates="by-size",
     stack_slot=8,
     stack_start=32,
-    float_result="vector",
     variadic=Variadic(vectors=False),
 )

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from libferry import _core
 from libferry.abi import ABIS
 from libferry.cli import output, words
 from libferry.cli.failure import UsageError
+from libferry.errors import UnsupportedDeclaration
 from libferry.runtime import Library, load
 
 
@@ -141,6 +143,12 @@ def command(
         arena=arena,
     ) as opened:
         function = opened.function(declaration)
+        if not isinstance(function, _core.Function):
+            raise UnsupportedDeclaration(
+                f"call {function.__name__} from the command line",
+                "it takes more than plain arguments",
+                hint="declare what you pass: 'int printf(const char *format, int number)'",
+            )
         values, outputs = words.read(opened, function, arguments or [], encoding)
         if opened.isolation == "in-process":
             _let_ctrl_c_end_this_process()

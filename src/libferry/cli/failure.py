@@ -38,8 +38,12 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.DeadlineExceeded: NO,
     errors.ChannelError: NO,
     errors.LibraryClosed: NO,
+    errors.CallFailed: NO,
+    errors.RowErrors: NO,
+    errors.NestedTooDeep: NO,
     # this machine ran out before the library was asked
     errors.ArenaFull: UNKNOWN,
+    errors.TooManyCallbacks: UNKNOWN,
     # no compiler, no library to ask
     BuildError: UNKNOWN,
 }

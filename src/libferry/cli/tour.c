@@ -41,3 +41,22 @@ EXPORT int withdraw(int amount, int *balance) {
     *balance -= amount;
     return amount;
 }
+
+/* A structure goes by value, and one comes back: every ABI has its own way. */
+struct account {
+    double balance;
+    int branch;
+};
+
+EXPORT struct account deposit(struct account account, int amount) {
+    account.balance += amount;
+    return account;
+}
+
+/* A function of the caller's is called back. */
+EXPORT int count(const int *values, int length, int (*is_wanted)(int value)) {
+    int found = 0;
+    for (int i = 0; i < length; i++)
+        found += is_wanted(values[i]) != 0;
+    return found;
+}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from libferry.abi import ABIS, Abi, Move, frame
+from libferry.abi import ABIS, Abi, CallPlan, Move, frame
 from libferry.build import compile_library
 from libferry.cli import output
 from libferry.cli.failure import NO
@@ -27,6 +27,9 @@ uint32_t checksum(const void *data, size_t size);
 const char *greeting(const char *language);
 double discount(double price, int percent);
 int withdraw(int amount, int *balance);
+struct account { double balance; int branch; };
+struct account deposit(struct account account, int amount);
+int count(const int *values, int length, int (*is_wanted)(int value));
 """
 
 
@@ -34,6 +37,15 @@ def _withdraw(library: Library) -> tuple[object, object]:
     balance = library.out("int")
     balance.value = 100
     return library.withdraw(30, balance), balance.value
+
+
+def _deposit(library: Library) -> object:
+    account = library.deposit({"balance": 70.5, "branch": 42}, 30)
+    return account.balance, account.branch
+
+
+def _is_odd(value: int) -> bool:
+    return value % 2 == 1
 
 
 # What is called -> how, and what has to come back.
@@ -44,9 +56,12 @@ CALLS: dict[str, tuple[Callable[[Library], object], object]] = {
     'greeting("zh")': (lambda library: library.greeting("zh"), "你好"),
     "discount(80.0, 25)": (lambda library: library.discount(80.0, 25), 60.0),
     "withdraw(30, &balance)": (_withdraw, (30, 70)),
+    "deposit({70.5, 42}, 30)": (_deposit, (100.5, 42)),
+    "count([3, 8, 5], 3, is_odd)": (lambda library: library.count([3, 8, 5], 3, _is_odd), 2),
 }
 
-SHOWN = "discount"  # its arguments go to a different place on every ABI
+# Their arguments go to a different place on every ABI, and so does a structure.
+SHOWN, SHOWN_STRUCTURE = "discount", "deposit"
 HOT_CALLS = 1000
 HOT_ROUNDS = 9
 
@@ -158,11 +173,17 @@ def _show(stops: list[Stop]) -> None:
         for abi, error in missing:
             output.fields([(f"  {abi}", error.happened), ("  hint", error.hint)])
     output.line()
-    signature = declare(HEADER, runner.host_abi()).functions[SHOWN]
-    output.line(f"What crosses is the registers and the stack. For {signature}:")
+    header = declare(HEADER, runner.host_abi())
+    output.line(f"What crosses is the registers and the stack. For {header.functions[SHOWN]}:")
     output.line()
-    names = [parameter.name for parameter in signature.parameters]
-    output.table(["target", *names, "result"], map(_places, ABIS.values()), styles=["bold"])
+    names = [parameter.name for parameter in header.functions[SHOWN].parameters]
+    rows = [[*_places(abi, SHOWN), _result(abi)] for abi in ABIS.values()]
+    output.table(["target", *names, "result"], rows, styles=["bold"])
+    output.line()
+    output.line("and for struct account { double balance; int branch; }, by value:")
+    output.line()
+    rows = [_places(abi, SHOWN_STRUCTURE)[:2] for abi in ABIS.values()]
+    output.table(["target", "account"], rows, styles=["bold"])
 
 
 def _row(stop: Stop) -> tuple[str, ...]:
@@ -178,17 +199,31 @@ def _row(stop: Stop) -> tuple[str, ...]:
     )
 
 
-def _places(abi: Abi) -> list[str]:
-    """Where one ABI wants the arguments of the shown function, and leaves its result."""
-    plan = declare(HEADER, abi.name).functions[SHOWN].plan
-    result = "st(0)" if plan.x87 else abi.vector_registers[0]
-    return [abi.name, *(_place(abi, move) for (move,) in plan.arguments), result]
+def _places(abi: Abi, function: str) -> list[str]:
+    """An ABI's name, and where it wants each argument of a function."""
+    plan = declare(HEADER, abi.name).functions[function].plan
+    return [abi.name, *(_places_of(abi, plan, moves) for moves in plan.arguments)]
 
 
-def _place(abi: Abi, move: Move) -> str:
-    """The register or the piece of stack that one cell of the frame becomes."""
-    if move.offset >= abi.stack_image:
-        return f"stack + {move.offset - abi.stack_image}"
-    if move.offset >= frame.VECTOR:
-        return abi.vector_registers[(move.offset - frame.VECTOR) // frame.VECTOR_CELL]
-    return abi.integer_registers[(move.offset - frame.INTEGER) // frame.INTEGER_CELL]
+def _result(abi: Abi) -> str:
+    """Where the shown function leaves its result."""
+    x87 = declare(HEADER, abi.name).functions[SHOWN].plan.x87
+    return "st(0)" if x87 else abi.vector_registers[0]
+
+
+def _places_of(abi: Abi, plan: CallPlan, moves: tuple[Move, ...]) -> str:
+    """Where one argument goes: one place, several, or that of its address."""
+    for reference in plan.references:
+        if reference.at == moves[0].offset:
+            return f"its address in {_places_at(abi, reference.cell, reference.width)}"
+    return ", ".join(_places_at(abi, move.offset, move.width) for move in moves)
+
+
+def _places_at(abi: Abi, offset: int, width: int) -> str:
+    """The registers, or the piece of stack, that some bytes of the frame become."""
+    if offset >= abi.stack_image:
+        return f"stack + {offset - abi.stack_image}"
+    registers, start, cell = abi.integer_registers, frame.INTEGER, abi.integer_cell
+    if offset >= abi.vector_cells:
+        registers, start, cell = abi.vector_registers, abi.vector_cells, abi.vector_cell
+    return ", ".join(registers[(at - start) // cell] for at in range(offset, offset + width, cell))

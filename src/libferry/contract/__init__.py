@@ -5,12 +5,13 @@ every type resolved, every record laid out, a call plan for every function.
 """
 
 from libferry.contract.declarations import declare, parse_type
-from libferry.contract.header import ErrorRule, Header, Parameter, Signature
+from libferry.contract.header import AddressConstant, ErrorRule, Header, Parameter, Signature
 from libferry.contract.length import Length
 from libferry.contract.preprocess import read_header
 from libferry.contract.toml import Contract, read_contract
 
 __all__ = [
+    "AddressConstant",
     "Contract",
     "ErrorRule",
     "Header",

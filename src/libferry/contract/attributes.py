@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from libferry.abi import Abi
 from libferry.abi.types import Convention
 from libferry.contract.words import (
     CONVENTION_ATTRIBUTES,
@@ -64,7 +65,7 @@ class Attributes:
         """The strictest of several counts, 6.7.5p6; 0 has no effect there."""
         self.aligned = max(value, self.aligned or 0)
 
-    def note(self, word: str, number: int | None, words: list[str], cpu: str) -> None:
+    def note(self, word: str, number: int | None, words: list[str], abi: Abi) -> None:
         """Note one attribute by its name without underscores.
 
         ``words`` are its arguments, and ``number`` is their value if they have one.
@@ -73,7 +74,7 @@ class Attributes:
             case "packed":
                 self.packed = True
             case "aligned" | "align" if not words:
-                self.align(MOST_ALIGNED.get(cpu, 16))
+                self.align(MOST_ALIGNED.get(abi.cpu, 16))
             case "aligned" | "align" if number is not None:
                 self.align(number)
             case "aligned" | "align":
@@ -88,9 +89,31 @@ class Attributes:
                 self.transparent = True
             case _ if word in CONVENTION_ATTRIBUTES:
                 self.convention = CONVENTION_ATTRIBUTES[word]
-            case "ms_abi" | "sysv_abi":
+            case "ms_abi" | "sysv_abi" if (word == "ms_abi") != ("windows" in abi.os):
                 self.refused = word
             case "pcs" if words and words[0].strip('"') != "aapcs-vfp":
                 self.refused = f"pcs({words[0]})"
             case _ if word in OTHER_CALL_ATTRIBUTES or word in OTHER_LAYOUT_ATTRIBUTES:
                 self.refused = word
+
+    def merge(self, other: Attributes) -> None:
+        """Take over what another set has."""
+        self.packed |= other.packed
+        self.transparent |= other.transparent
+        if other.aligned is not None:
+            self.align(other.aligned)
+        self.vector = other.vector if other.vector is not None else self.vector
+        self.elements = other.elements if other.elements is not None else self.elements
+        self.mode = other.mode or self.mode
+        self.convention = other.convention or self.convention
+        self.refused = other.refused or self.refused
+        self.label = other.label or self.label
+        self.meanings += other.meanings
+
+
+def merged(*given: Attributes) -> Attributes:
+    """The attributes of one declarator: those of all in its declaration, and its own."""
+    result = Attributes()
+    for attributes in given:
+        result.merge(attributes)
+    return result

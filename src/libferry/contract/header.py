@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Generic, Literal, TypeVar
 
 from libferry.abi import Array, CallPlan, CType, FunctionType, Pointer
@@ -103,9 +104,10 @@ V = TypeVar("V")
 
 
 class Lazy(Mapping[str, V], Generic[V]):
-    """A mapping whose values are made when they are asked for.
+    """A mapping whose values are made when they are asked for, by one thread at a time.
 
-    Asking for a value may raise the error that explains why there is none.
+    Asking for a value may raise the error that explains why there is none. Mappings
+    that are made by one maker share a ``lock``.
     """
 
     def __init__(
@@ -113,17 +115,20 @@ class Lazy(Mapping[str, V], Generic[V]):
         names: Callable[[], Collection[str]],
         make: Callable[[str], V | None],
         has: Callable[[str], bool] | None = None,
+        lock: RLock | None = None,
     ) -> None:
         self._names = names
         self._make = make
         self._has = has
+        self._lock = RLock() if lock is None else lock
         self._made: dict[str, V] = {}
 
     def __getitem__(self, name: str) -> V:
         if name in self._made:
             return self._made[name]
         try:
-            value = self._make(name)
+            with self._lock:
+                value = self._make(name)
         except RecursionError:
             raise DeclarationError(
                 f"read {name}", "it is nested too deeply", hint="give plain C declarations"
@@ -136,15 +141,29 @@ class Lazy(Mapping[str, V], Generic[V]):
     def __contains__(self, name: object) -> bool:
         if name in self._made:
             return True
-        if self._has is not None and isinstance(name, str):
-            return self._has(name)
-        return name in self._names()
+        with self._lock:
+            if self._has is not None and isinstance(name, str):
+                return self._has(name)
+            return name in self._names()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names())
+        with self._lock:
+            return iter(self._names())
 
     def __len__(self) -> int:
-        return len(self._names())
+        with self._lock:
+            return len(self._names())
+
+
+@dataclass(frozen=True, slots=True)
+class AddressConstant:
+    """A number that a macro casts to a pointer: ``((sqlite3_destructor_type)-1)``."""
+
+    type: Pointer
+    value: int
+
+
+Constants = Mapping[str, int | float | str | AddressConstant]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +177,7 @@ class Header:
     Attributes:
         functions: by name.
         types: by the names of typedefs, and by ``struct x``, ``union x``, ``enum x``.
-        constants: enumerators and macros that stand for a number or a string.
+        constants: enumerators and macros that stand for a number, a string or an address.
         variables: exported data, by name.
         records: the structs and unions that the header itself defines, not what it
             includes, by their names among the types.
@@ -167,7 +186,7 @@ class Header:
 
     functions: Mapping[str, Signature]
     types: Mapping[str, CType]
-    constants: Mapping[str, int | float | str] = field(default_factory=dict)
+    constants: Constants = field(default_factory=dict)
     variables: Mapping[str, CType] = field(default_factory=dict)
     thread_safe: bool = True
     records: Collection[str] = ()

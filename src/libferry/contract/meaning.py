@@ -16,9 +16,10 @@ from typing import Literal, NoReturn, Protocol
 from libferry.abi import Boolean, CType, Integer, Pointer, Void
 from libferry.abi.types import spell
 from libferry.contract.attributes import Meaning
-from libferry.contract.expressions import NotConstant, Words, evaluate, unary
+from libferry.contract.expressions import Words, evaluate, unary
 from libferry.contract.header import ErrorRule, Parameter, Signature
 from libferry.contract.length import Length
+from libferry.contract.literals import NotConstant
 from libferry.contract.words import MEANINGS
 from libferry.errors import DeclarationError
 

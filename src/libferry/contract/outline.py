@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from libferry.contract import words as w
-from libferry.contract.syntax import is_identifier
 from libferry.contract.tokens import TRIED, Tokens
+from libferry.contract.words import is_identifier
 from libferry.errors import DeclarationError
 
 _WITH_BRACKETS = w.ATTRIBUTE | w.DECLSPEC | w.ASM | w.ALIGNAS | w.IGNORED_WITH_ARGUMENT

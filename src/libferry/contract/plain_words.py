@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from libferry.contract import words as w
 from libferry.contract.macros import TooMuch, expand
-from libferry.contract.syntax import is_identifier
 from libferry.contract.tokens import TRIED, Macro, Tokens, link
+from libferry.contract.words import is_identifier
 from libferry.errors import DeclarationError
 
 _CONVENTION = {"stdcall": "__stdcall", "cdecl": "__cdecl", "fastcall": "__fastcall"}

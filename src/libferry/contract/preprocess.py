@@ -18,11 +18,11 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from libferry.abi import ABIS
-from libferry.build import BuildError
+from libferry.build import BuildError, zig
 from libferry.build.zig import zig_home
 from libferry.contract.declarations import declare
 from libferry.contract.header import Header
@@ -33,19 +33,9 @@ from libferry.errors import DeclarationError
 
 TIMEOUT = 120  # seconds
 
-# What zig calls the target of each ABI.
-TARGETS = {
-    "x86_64-sysv": "x86_64-linux-gnu",
-    "i386-sysv": "x86-linux-gnu",
-    "aarch64-aapcs64": "aarch64-linux-gnu",
-    "arm-hardfloat": "arm-linux-gnueabihf",
-    "riscv64-lp64d": "riscv64-linux-gnu",
-    "loongarch64-lp64d": "loongarch64-linux-gnu",
-    "aarch64-apple": "aarch64-macos",
-    "x86_64-windows": "x86_64-windows-gnu",
-    "i386-windows": "x86-windows-gnu",
-    "aarch64-windows": "aarch64-windows-gnu",
-}
+# What zig calls the target of each ABI, without the C library's version: a header may use
+# what is newer than the oldest that we link against.
+TARGETS = {abi: target.name.partition(".")[0] for abi, target in zig.TARGETS.items()}
 
 OWN_INCLUDES = Path(__file__).parent / "include"
 
@@ -108,7 +98,7 @@ def read_header(
 def _open(header: str | os.PathLike[str]) -> tuple[Path | None, str]:
     """The header's path, if it is not given as text, and its text."""
     given = os.fspath(header)
-    if isinstance(header, str) and set(";(\n") & set(given):
+    if isinstance(header, str) and (set(";(\n") & set(given) or given.lstrip().startswith("#")):
         return None, given
     path = Path(given)
     try:
@@ -166,7 +156,8 @@ def _preprocess(
         command += ["-target", TARGETS[abi_name], "-fno-blocks", "-Wno-everything"]
         for folder in folders:
             command += ["-idirafter" if _is_system(folder) else "-I", str(folder.absolute())]
-        command += ["-idirafter", str(file.parent), "-idirafter", str(OWN_INCLUDES)]
+        for folder in (file.parent, *_roots(file, abi_name), OWN_INCLUDES):
+            command += ["-idirafter", str(folder)]
         command += [_definition(name, value, path) for name, value in define.items()]
         # they stay as they are, and a header that defines them away if they are missing
         # does not
@@ -175,6 +166,17 @@ def _preprocess(
     if done.returncode == 0:
         return done.stdout
     raise _complaint(done.stderr, path, file)
+
+
+def _roots(file: Path, abi_name: str) -> Iterator[Path]:
+    """The include folders that a header is below: ``/usr/include`` of ``openssl/evp.h``.
+
+    Debian has a folder there for what differs by CPU.
+    """
+    for folder in file.parents:
+        if folder.name == "include":
+            yield folder
+            yield from folder.glob(f"{ABIS[abi_name].cpu}-linux-gnu*")
 
 
 def _is_system(folder: Path) -> bool:

@@ -1,8 +1,6 @@
 """The meaning of a header's names: types, constants, functions and variables.
 
-Everything is found out when it is asked for, and remembered. A pointer leads to a
-record by name only, so reading one declaration never needs the layout of what it
-points to; ``complete`` puts the layouts where a value is.
+Everything is found out when it is asked for, and remembered.
 """
 
 from __future__ import annotations
@@ -11,37 +9,34 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal
+from threading import RLock
 
 from libferry.abi import (
     ABIS,
     Abi,
-    Array,
     CType,
     FunctionType,
     Integer,
     Opaque,
     Pointer,
     Record,
-    Void,
-    lower,
-    size_of,
 )
-from libferry.abi.layout import Member, alignment_of, make_record
-from libferry.abi.lower import NoPlan
 from libferry.contract import arithmetic
-from libferry.contract.attributes import Attributes
-from libferry.contract.expressions import Constant, NotConstant, evaluate, int_type
-from libferry.contract.header import Header, Lazy, Parameter, Signature
+from libferry.contract.declared import Declared, Qualified
+from libferry.contract.enums import Enums, enum_type
+from libferry.contract.expressions import evaluate
+from libferry.contract.functions import refusal, signature
+from libferry.contract.header import AddressConstant, Header, Lazy, Signature
 from libferry.contract.known_types import known_types, va_list
+from libferry.contract.literals import Constant, NotConstant
 from libferry.contract.macros import TooMuch, expand
-from libferry.contract.meaning import Checker
 from libferry.contract.outline import outline
-from libferry.contract.syntax import Declared, Parser, Qualified, is_identifier
+from libferry.contract.records import Records, by_name
+from libferry.contract.syntax import Parser
 from libferry.contract.tokens import TRIED, Tokens, link, tokenize, words_of
-from libferry.errors import DeclarationError, UnsupportedDeclaration
+from libferry.errors import DeclarationError
 
-MOST_NESTED = 60  # records within records, or typedefs of typedefs
+MOST_NESTED = 60  # typedefs of typedefs
 _RESERVED = re.compile("_[_A-Z]")  # 7.1.3: names of the compiler and its library
 
 Known = Header | tuple[tuple[str, CType], ...]
@@ -67,16 +62,13 @@ class Reader:
         )
         self.standard = known_types(abi.os)
         self._typedefs: dict[str, Qualified | None] = {}
-        self._records: dict[str, Record] = {}
-        self._laying_out: set[str] = set()
-        self._cut: set[str] = set()
-        self._depths: dict[str, int] = {}
         self._resolving = 0
-        self._enums: dict[int, Integer] = {}
+        self._lock = RLock()
         self._constants: dict[str, Constant | None] = {}
         words = tokens.words
-        self._places = {n: at for at, n in self.outline.unnamed.items() if words[at] != "enum"}
-        self._has_transparent = any(w.strip("_") == "transparent_union" for w in set(words))
+        self.places = {n: at for at, n in self.outline.unnamed.items() if words[at] != "enum"}
+        self.enums = Enums(self)
+        self.records = Records(self)
         self._settle_objects()
 
     def _settle_objects(self) -> None:
@@ -134,7 +126,7 @@ class Reader:
         if name == "wchar_t":
             at = None  # whatever a header makes it: it is what text is made of
         if at is not None:
-            declared = self._declared(at, name)
+            declared = self.declared(at, name)
             aligned = declared.attributes.aligned or declared.type.aligned
             return replace(declared.type, aligned=aligned)
         if name in self.known_types:
@@ -142,8 +134,12 @@ class Reader:
         if name in self.standard:
             return Qualified(self._standard(self.standard[name]))
         if name in ("__builtin_va_list", "va_list"):
-            return _built_in(self.abi.name).typedef("__builtin_va_list")
+            return self.built_in().typedef("__builtin_va_list")
         return None
+
+    def built_in(self) -> Reader:
+        """What the compiler declares by itself."""
+        return _built_in(self.abi.name)
 
     def _standard(self, meaning: str) -> CType:
         base = meaning.replace("const ", "").rstrip("* ")
@@ -159,13 +155,15 @@ class Reader:
             found = Pointer(found, self.abi.pointer_size, readonly)
         return found
 
-    def _declared(self, at: int, name: str) -> Declared:
+    def declared(self, at: int, name: str) -> Declared:
         """The declarator of that name in the declaration that begins there."""
         parser = Parser(self, self.tokens, at)
         specifiers = parser.specifiers()
         while True:
             declared = parser.declarator(specifiers)
             if declared.name == name:
+                if parser.words[parser.at] not in (",", ";", "=", "{"):
+                    parser.fail(f"{parser.words[parser.at]!r} is not expected here")
                 return declared
             if parser.words[parser.at] == "=":  # an initializer is of no interest
                 parser.at = self._past_initializer(parser.at)
@@ -183,7 +181,7 @@ class Reader:
         if keyword == "enum":
             place = self.outline.tags.get(f"enum {name}") if name else at if own else None
             if place is not None:
-                return Qualified(self._enum(place))
+                return Qualified(self.enums.type(place))
             known = self.known_types.get(f"enum {name}")
             return Qualified(known or self._unknown_enum(f"enum {name}"))
         found = f"{keyword} {name}" if name else self.outline.unnamed.get(at) if own else None
@@ -193,21 +191,7 @@ class Reader:
                 f"{tokens.place(at)}: a {keyword} cannot be defined here",
                 hint="declare it before it is used",
             )
-        return Qualified(Opaque(found), transparent=self._is_transparent(found))
-
-    def _is_transparent(self, name: str) -> bool:
-        """Whether it is a union that is passed as its first member, GNU's way."""
-        at = self.outline.tags.get(name, self._places.get(name))
-        if not self._has_transparent or at is None or self.tokens.words[at] != "union":
-            return False
-        attributes = Attributes()
-        parser = Parser(self, self.tokens, at + 1)
-        parser.attributes(attributes)
-        parser.at += is_identifier(parser.words[parser.at])
-        parser.attributes(attributes)
-        parser.at = self.tokens.closing[parser.at] + 1
-        parser.attributes(attributes)
-        return attributes.transparent
+        return Qualified(Opaque(found), transparent=self.records.is_transparent(found))
 
     def _unknown_enum(self, name: str) -> Integer:
         """An enum whose enumerators are not declared is taken for one of few of them."""
@@ -218,12 +202,14 @@ class Reader:
         at = self.outline.objects.get(name)
         if at is None and name in self.outline.functions:
             at = self.outline.functions[name][0]
-        return None if at is None else self._declared(at, name).type.type
+        return None if at is None else self.declared(at, name).type.type
 
     # ---- constants ----
 
     def constant(self, name: str) -> Constant | None:
         """An enumerator or a macro that stands for a value; None if it is neither."""
+        if name in self.outline.enumerators:
+            return self.enums.constant(name)
         if name in self._constants:
             return self._constants[name]
         self._constants[name] = None  # a macro may name itself
@@ -235,12 +221,6 @@ class Reader:
         return self._constants[name]
 
     def _constant(self, name: str) -> Constant | None:
-        if name in self.outline.enumerators:
-            keyword = self.outline.enumerators[name]
-            if keyword not in self._enums:
-                self._enum(keyword)
-                return self._constants[name]
-            return None
         macro = self.tokens.macros.get(name)
         if macro is not None and macro.parameters is None and macro.body:
             return self._macro(macro.body)
@@ -257,286 +237,33 @@ class Reader:
         try:
             parser = self.words(words)
             value = evaluate(parser)
-        except (NotConstant, DeclarationError, ValueError, RecursionError, IndexError, KeyError):
+        except (NotConstant, DeclarationError):
             return None
         return value if parser.at == len(words) else None
-
-    def _enum(self, keyword: int) -> Integer:
-        """The type of an enum and the values of its enumerators, 6.7.2.2."""
-        if keyword in self._enums:
-            return self._enums[keyword]
-        parser = Parser(self, self.tokens, keyword + 1)
-        attributes = Attributes()
-        parser.attributes(attributes)
-        name = ""
-        if is_identifier(parser.words[parser.at]):
-            name = parser.words[parser.at]
-            parser.at += 1
-        parser.attributes(attributes)
-        fixed: CType | None = None
-        if parser.words[parser.at] == ":":
-            parser.at += 1
-            fixed = parser.specifiers().type.type
-        int_ = int_type(self.abi)
-        self._enums[keyword] = int_  # for a size asked by an enumerator's own value
-        try:
-            values = self._enumerators(parser, fixed if isinstance(fixed, Integer) else int_)
-        except BaseException:
-            del self._enums[keyword]
-            raise
-        parser.attributes(attributes)
-        if isinstance(fixed, Integer):
-            made = fixed
-        else:
-            made = enum_type(self.abi, values, packed=attributes.packed)
-        name = f"enum {name}" if name else self.outline.unnamed.get(keyword, "")
-        if name:
-            made = Integer(name, made.size, made.signed)
-        self._enums[keyword] = made
-        return made
-
-    def _enumerators(self, parser: Parser, int_: Integer) -> list[int]:
-        parser.expect("{")
-        values: list[int] = []
-        following = 0
-        while parser.words[parser.at] != "}":
-            name = parser.words[parser.at]
-            if not is_identifier(name):
-                parser.fail(f"an enumerator's name is expected here, not {name!r}")
-            parser.at += 1
-            parser.attributes(Attributes())
-            if parser.words[parser.at] == "=":
-                parser.at += 1
-                following = parser.number(f"the value of {name}")
-            values.append(following)
-            self._constants[name] = Constant(following, _enumerator(self.abi, following, int_))
-            following += 1
-            if parser.words[parser.at] == ",":
-                parser.at += 1
-            elif parser.words[parser.at] != "}":
-                parser.expect(",")
-        parser.at += 1
-        return values
 
     # ---- records ----
 
     def complete(self, ctype: CType) -> CType:
         """The type with its records in full, wherever it is a value and not pointed to."""
-        match ctype:
-            case Opaque():
-                return self._record(ctype.name) or ctype
-            case Array():
-                return replace(ctype, of=self.complete(ctype.of))
-            case FunctionType():
-                parameters = tuple(self.complete(p) for p in ctype.parameters)
-                return replace(ctype, result=self.complete(ctype.result), parameters=parameters)
-            case Pointer(to=FunctionType() | Pointer()):
-                return replace(ctype, to=self.complete(ctype.to))
-        return ctype
-
-    def _record(self, name: str) -> Record | None:
-        """A record by name; None if it is not defined, or just being laid out.
-
-        The latter happens where a function pointer in a record takes that record.
-        """
-        if name in self._records:
-            return self._records[name]
-        at = self.outline.tags.get(name, self._places.get(name))
-        if at is None:
-            known = self.known_types.get(name)
-            if known is None and name.startswith("struct __va_list"):
-                built_in = _built_in(self.abi.name)
-                known = None if self is built_in else built_in._record(name)
-            return known if isinstance(known, Record) else None
-        if name in self._laying_out:
-            self._cut.add(name)
-            return None
-        if len(self._laying_out) > MOST_NESTED:
-            raise self._nested(name)
-        self._laying_out.add(name)
-        try:
-            record = self._lay_out(name, at)
-        finally:
-            self._laying_out.discard(name)
-        self._cut.discard(name)
-        if not self._cut:  # else it depends on where the question began
-            self._records[name] = record
-        return record
-
-    def _lay_out(self, name: str, at: int) -> Record:
-        parser = Parser(self, self.tokens, at)
-        kind: Literal["struct", "union"] = "struct" if parser.words[at] == "struct" else "union"
-        parser.at += 1
-        own = Attributes()
-        parser.attributes(own)
-        if is_identifier(parser.words[parser.at]):
-            parser.at += 1
-        parser.attributes(own)
-        opening = parser.at
-        members = [self._member(parser, declared) for declared, _ in parser.members()]
-        parser.attributes(own)
-        self._check(own, f"lay out {name}")
-        depth = 1 + max((self._depth(member.type) for member in members), default=0)
-        if depth > MOST_NESTED:
-            raise self._nested(name)
-        self._depths[name] = depth
-        try:
-            return make_record(
-                self.abi,
-                kind,
-                name,
-                members,
-                pack=self.tokens.pack(opening),
-                aligned=own.aligned or None,
-                packed=own.packed,
-            )
-        except ValueError as error:
-            raise DeclarationError(
-                f"lay out {name}",
-                f"{self.tokens.place(at)}: {error}",
-                hint="give its members as C allows them",
-            ) from None
-
-    def _depth(self, ctype: CType) -> int:
-        while isinstance(ctype, Array):
-            ctype = ctype.of
-        return self._depths.get(ctype.name, 1) if isinstance(ctype, Record) else 0
-
-    def _nested(self, name: str) -> DeclarationError:
-        return DeclarationError(
-            f"lay out {name}",
-            f"records are nested more than {MOST_NESTED} deep",
-            hint="give plain C declarations",
-        )
-
-    def _member(self, parser: Parser, declared: Declared) -> Member:
-        given = declared.attributes
-        self._check(given, f"lay out {declared.name or 'a member'}")
-        ctype = self.complete(declared.type.type)
-        innermost = ctype
-        while isinstance(innermost, Array):
-            innermost = innermost.of
-        if isinstance(innermost, Opaque | Void | FunctionType):
-            what = "is not defined" if isinstance(innermost, Opaque) else "has no size"
-            parser.fail(
-                f"member {declared.name!r}: {innermost.name} {what}",
-                declared.at,
-                f"define {innermost.name} in front, or declare a pointer to it",
-            )
-        aligned, packed = given.aligned or None, given.packed
-        if declared.type.aligned is not None:
-            # what a typedef asks for may be less than the type needs; not so where
-            # Microsoft's rules hold
-            packed = packed or self.abi.bit_fields == "sysv"
-            aligned = max(declared.type.aligned, aligned or 0)
-        return Member(declared.name, ctype, declared.bits, aligned, packed)
-
-    def _check(self, attributes: Attributes, tried: str) -> None:
-        if attributes.refused:
-            raise UnsupportedDeclaration(
-                tried,
-                f"{attributes.refused} changes its form in a way that libferry does not know",
-                hint="leave out what uses it",
-            )
+        return self.records.complete(ctype)
 
     def size_of(self, ctype: CType) -> int:
         """``sizeof``."""
-        try:
-            return size_of(self.complete(ctype))
-        except ValueError as error:
-            raise NotConstant(str(error)) from None
+        return self.records.size_of(ctype)
 
     def alignment_of(self, ctype: CType) -> int:
         """``_Alignof``."""
-        try:
-            return alignment_of(self.abi, self.complete(ctype))
-        except ValueError as error:
-            raise NotConstant(str(error)) from None
+        return self.records.alignment_of(ctype)
 
     def offset_of(self, ctype: CType, member: str) -> int:
         """``offsetof``, of a member that is not a bit-field."""
-        record = self.complete(ctype)
-        if isinstance(record, Record):
-            for found in record.fields:
-                if found.name == member:
-                    return found.offset
-                if not found.name and isinstance(found.type, Record):
-                    try:
-                        return found.offset + self.offset_of(found.type, member)
-                    except NotConstant:
-                        continue
-        raise NotConstant(f"{ctype.name} has no member {member}")
+        return self.records.offset_of(ctype, member)
 
     # ---- functions and variables ----
 
     def signature(self, name: str) -> Signature | None:
-        """A declared function, with its call plan.
-
-        Raises:
-            DeclarationError: its declaration cannot be read.
-            UnsupportedDeclaration: it cannot be called; the reason is named.
-        """
-        places = self.outline.functions.get(name)
-        if places is None:
-            other = self._alias(name)
-            return None if other is None else self.signature(other)
-        all_declared = [self._declared(at, name) for at in places]
-        declared = max(reversed(all_declared), key=_told)
-        function = declared.type.type
-        if not isinstance(function, FunctionType):
-            raise self._refusal(name, "it is not a function", "declare it as one")
-        refused = next((d.attributes.refused for d in all_declared if d.attributes.refused), None)
-        if refused:
-            raise self._refusal(
-                name,
-                f"{refused} functions cannot be called",
-                "cdecl, stdcall, fastcall and thiscall can; leave the others out of the header",
-            )
-        kinds = [d.type.type for d in all_declared]
-        conventions = [k.convention for k in kinds if isinstance(k, FunctionType)]
-        convention = next((c for c in conventions if c != "cdecl"), function.convention)
-        types = tuple(self._passed(p) for p in function.parameters)
-        given = declared.parameters or []
-        names = [p.name for p in given] or [""] * len(types)
-        result = self.complete(function.result)
-        for position, ctype in enumerate((result, *types)):
-            if isinstance(ctype, Opaque):
-                what = f"parameter {position} is" if position else "it returns"
-                raise self._refusal(
-                    name,
-                    f"{what} {ctype.name}, which is not defined",
-                    f"define {ctype.name} in front, or pass it by pointer",
-                )
-        try:
-            plan = lower(
-                self.abi,
-                result,
-                types,
-                convention=convention,
-                variadic_from=len(types) if function.variadic else None,
-            )
-        except NoPlan as reason:
-            raise self._refusal(
-                name, str(reason), "pass it by pointer, or leave this function out of the header"
-            ) from None
-        labels = [d.attributes.label for d in all_declared if d.attributes.label]
-        signature = Signature(
-            name,
-            result,
-            tuple(Parameter(n, t) for n, t in zip(names, types, strict=True)),
-            plan,
-            function.variadic,
-            convention,
-            self._symbol(labels[0]) if labels else name,
-        )
-        checker = Checker(signature, self)
-        if any(p.attributes.meanings for p in given):
-            parameters = tuple(
-                checker.parameter(parameter, p.attributes.meanings)
-                for parameter, p in zip(signature.parameters, given, strict=True)
-            )
-            checker.signature = replace(signature, parameters=parameters)
-        return checker.function(m for d in all_declared for m in d.attributes.meanings)
+        """A declared function, with its call plan; ``functions.signature`` raises."""
+        return signature(self, name)
 
     def words(self, words: Sequence[str]) -> Parser:
         """A parser of words that are in no header, such as a macro's."""
@@ -544,7 +271,7 @@ class Reader:
         link(tokens)
         return Parser(self, tokens, 0)
 
-    def _alias(self, name: str) -> str | None:
+    def alias(self, name: str) -> str | None:
         """The function that a macro only renames: ``#define MessageBox MessageBoxW``."""
         macro = self.tokens.macros.get(name)
         if macro is None or macro.parameters is not None:
@@ -555,36 +282,23 @@ class Reader:
             return None
         return words[0] if len(words) == 1 and words[0] in self.outline.functions else None
 
-    def _passed(self, ctype: CType) -> CType:
-        return self.complete(ctype)
-
-    def _symbol(self, label: str) -> str:
-        """What the dynamic loader calls it: some formats put an underscore before C's names."""
-        underscored = "macos" in self.abi.os or (
-            self.abi.cpu == "i386" and "windows" in self.abi.os
-        )
-        return label.removeprefix("_") if underscored else label
-
-    def _refusal(self, name: str, reason: str, hint: str) -> UnsupportedDeclaration:
-        return UnsupportedDeclaration(f"declare {name}", reason, hint=hint)
-
     def variable(self, name: str) -> CType | None:
         """The type of an exported variable."""
         at = self.outline.objects.get(name)
         if at is None:
             return None
         if "thread" in Parser(self, self.tokens, at).specifiers().storage:
-            raise self._refusal(
+            raise refusal(
                 name, "each thread has its own", "declare a function that gives its address"
             )
-        return self.complete(self._declared(at, name).type.type)
+        return self.complete(self.declared(at, name).type.type)
 
     # ---- all of it ----
 
     def type(self, name: str) -> CType | None:
         """A typedef, or ``struct x``, ``union x``, ``enum x``."""
         if name.startswith(("struct ", "union ")):
-            record = self._record(name)
+            record = self.records.find(name)
             if record is not None:
                 return record
             return self.known_types.get(name) or (
@@ -593,13 +307,13 @@ class Reader:
         if name.startswith("enum "):
             at = self.outline.tags.get(name)
             if at is not None:
-                return self._enum(at)
+                return self.enums.type(at)
             known = self.known_types.get(name)
             if known is None and name in self.outline.mentioned:
                 return self._unknown_enum(name)
             return known
         if name not in self.outline.typedefs:
-            return self._record(name) if name in self._places else self.known_types.get(name)
+            return self.records.find(name) if name in self.places else self.known_types.get(name)
         found = self.typedef(name)
         if found is None:
             return None
@@ -611,12 +325,25 @@ class Reader:
     def type_names(self) -> Collection[str]:
         """Every name that ``type`` knows, without those of ``known``."""
         found = self.outline
-        return {**found.typedefs, **found.tags, **found.mentioned, **self._places}
+        return {**found.typedefs, **found.tags, **found.mentioned, **self.places}
 
-    def constant_value(self, name: str) -> int | float | str | None:
+    def _has_type(self, name: str) -> bool:
+        found = self.outline
+        return (
+            name in found.typedefs
+            or name in found.tags
+            or name in found.mentioned
+            or name in self.places
+        )
+
+    def constant_value(self, name: str) -> int | float | str | AddressConstant | None:
         """The value of an enumerator or macro."""
         found = self.constant(name)
-        return None if found is None else found.value
+        if found is None:
+            return None
+        if isinstance(found.type, Pointer) and isinstance(found.value, int):
+            return AddressConstant(found.type, found.value)
+        return found.value
 
     def constant_names(self) -> Collection[str]:
         """Enumerators, and the macros that have a value and a name for users."""
@@ -635,7 +362,7 @@ class Reader:
             DeclarationError, UnsupportedDeclaration: something cannot be read or called.
         """
         for name in self.outline.defined:
-            raise self._refusal(name, "it has a body", "give declarations only")
+            raise refusal(name, "it has a body", "give declarations only")
         types: dict[str, CType | None] = {}
         if not isinstance(self.known, Header):  # a whole one may hold ten thousand
             types.update(self.known_types)
@@ -657,10 +384,10 @@ class Reader:
         """Everything, to be read when it is asked for."""
         found = self.outline
         return Header(
-            Lazy(lambda: found.functions, self.signature, self._has_function),
-            Lazy(self.type_names, self.type),
+            Lazy(lambda: found.functions, self.signature, self._has_function, self._lock),
+            Lazy(self.type_names, self.type, self._has_type, self._lock),
             self._constants_by_name(),
-            Lazy(lambda: found.objects, self.variable),
+            Lazy(lambda: found.objects, self.variable, None, self._lock),
             self._thread_safe(),
             self._own_records(),
         )
@@ -685,11 +412,11 @@ class Reader:
         return "FERRY_NOT_THREAD_SAFE" not in self.tokens.words
 
     def _has_function(self, name: str) -> bool:
-        return name in self.outline.functions or self._alias(name) is not None
+        return name in self.outline.functions or self.alias(name) is not None
 
-    def _constants_by_name(self) -> Lazy[int | float | str]:
+    def _constants_by_name(self) -> Lazy[int | float | str | AddressConstant]:
         has = lambda name: self.constant(name) is not None  # noqa: E731
-        return Lazy(self.constant_names, self.constant_value, has)
+        return Lazy(self.constant_names, self.constant_value, has, self._lock)
 
 
 @lru_cache
@@ -698,54 +425,9 @@ def _built_in(abi_name: str) -> Reader:
     return Reader(ABIS[abi_name], tokenize(va_list(abi_name), "built-in"), strict=True)
 
 
-def _told(declared: Declared) -> tuple[bool, bool]:
-    """How much one of several declarations of a function says."""
-    given = declared.parameters or []
-    return any(p.attributes.meanings for p in given), bool(given)
-
-
-def by_name(ctype: CType) -> CType:
-    """The type with its records by name, as pointers lead to them."""
-    match ctype:
-        case Record():
-            return Opaque(ctype.name)
-        case Array():
-            return replace(ctype, of=by_name(ctype.of))
-    return ctype
-
-
-def enum_type(abi: Abi, values: list[int], *, packed: bool) -> Integer:
-    """The type of an enum with these values.
-
-    GCC and Clang: unsigned int unless a value is negative, and wider if one does not
-    fit. Microsoft's compiler: int.
-    """
-    signed = min(values, default=0) < 0
-    low, high = min(values, default=0), max(values, default=0)
-    if packed:
-        for size in (1, 2):
-            if -(1 << (8 * size - 1)) * signed <= low and high < 1 << (8 * size - signed):
-                return arithmetic.of_size(abi, size, signed)
-    if "windows" in abi.os and low >= -(1 << 31) and high < 1 << 31:
-        return arithmetic.integer(abi, "int", True)
-    for name in ("int", "long", "long long"):
-        bits = 8 * abi.sizes[name] - signed
-        if -(1 << bits) * signed <= low and high < 1 << bits:
-            return arithmetic.integer(abi, name, signed)
-    raise DeclarationError(
-        TRIED, f"no type holds the enumerators {low} and {high}", hint="check their values"
-    )
-
-
-def _enumerator(abi: Abi, value: int, int_: Integer) -> Integer:
-    """An enumerator is an int, unless it is too large for one."""
-    bits = 8 * int_.size - int_.signed
-    if -(1 << bits) * int_.signed <= value < 1 << bits:
-        return int_
-    return enum_type(abi, [value], packed=False)
-
-
-def _from_python(abi: Abi, value: int | float | str) -> Constant:
+def _from_python(abi: Abi, value: int | float | str | AddressConstant) -> Constant:
+    if isinstance(value, AddressConstant):
+        return Constant(value.value, value.type)
     if isinstance(value, str):
         return Constant(value, Integer("char", 1, abi.char_signed, True))
     if isinstance(value, float):

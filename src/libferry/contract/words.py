@@ -74,6 +74,9 @@ TYPE_WORDS = {
     "_Imaginary": "_Imaginary",
 }
 
+# Vectors whose length the CPU decides: Arm's SVE, RISC-V's V.
+SCALABLE = ("__SV", "__clang_sv", "__rvv_")
+
 TAGS = frozenset({"struct", "union", "enum"})
 TYPEOF = frozenset(
     {"typeof", "__typeof", "__typeof__", "typeof_unqual", "__typeof_unqual", "__typeof_unqual__"}
@@ -141,3 +144,21 @@ MEANINGS = {
     "FERRY_ERROR": "error",
     "FERRY_NOT_THREAD_SAFE": "not-thread-safe",
 }
+
+
+def is_identifier(word: str) -> bool:
+    """Whether a word is a name or a keyword."""
+    first = word[:1]
+    return first.isalpha() or first in ("_", "$")
+
+
+def is_word(word: str) -> bool:
+    """Whether a name is one of C's or its compilers'"""
+    return (
+        word in TYPE_WORDS
+        or word in STORAGE
+        or word in TAGS
+        or word in QUALIFIERS
+        or word in ASM
+        or word in ATTRIBUTE
+    )

@@ -2,7 +2,9 @@
 
 A worker answers by itself: the call is posted, and one thread of the library, whatever
 the number of calls, sleeps until any of them has its reply. In this process a C
-function blocks the thread it runs on, so each call takes one of the loop's executor.
+function blocks the thread it runs on, so each call takes one of the loop's executor;
+so does one of a library that takes one call at a time: a loop that waits for its turn
+could not end the call that it waits for.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from libferry import _core
@@ -18,7 +21,7 @@ from libferry import _core
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
 
-_MOST = 48  # calls posted at once: a lane each, of 64, so that others find one too
+_MOST = 48  # calls posted at once, by all loops: a lane each, of 64, so that others find one
 
 
 class Aio:
@@ -37,10 +40,12 @@ class Aio:
 
         async def call(*values: object) -> Any:
             loop = asyncio.get_running_loop()
-            if library.isolation == "in-process" or not isinstance(function, _core.Function):
+            session = library._ferry_session
+            direct = session.channel is not None and session.lanes > 1
+            if not direct or not isinstance(function, _core.Function):
                 return await loop.run_in_executor(None, function, *values)
             if self._waiter is None:
-                self._waiter = _Waiter(library._ferry_session)
+                self._waiter = _Waiter(session)
             return await self._waiter.call(loop, function, values)
 
         call.__name__ = name
@@ -54,25 +59,66 @@ class _Waiter:
     def __init__(self, session: _core.Session) -> None:
         self._session = session
         self._calls: dict[_core.Pending, Callable[[], object]] = {}
+        self._posted = 0  # calls that nobody has ended yet
         self._lock = threading.Lock()
         self._running = False
-        self._room: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+        self._room: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
+        self._room = weakref.WeakKeyDictionary()
 
     async def call(
         self, loop: asyncio.AbstractEventLoop, function: _core.Function, values: tuple[object, ...]
     ) -> object:
         room = self._room.setdefault(loop, asyncio.Semaphore(_MOST))
         async with room:
-            pending = function.post(*values)
+            pending = self._post(function, values)
+            if pending is None:  # other loops have posted what there is room for
+                return await loop.run_in_executor(None, function, *values)
             done: asyncio.Future[None] = loop.create_future()
             self._add(pending, lambda: loop.call_soon_threadsafe(_set, done))
             try:
-                await asyncio.shield(done)
-            except asyncio.CancelledError:
+                await done
+            except BaseException:
                 # C cannot be called off: what it was lent is given back when it has returned
-                done.add_done_callback(lambda _: _forget(pending))
+                self._abandon(pending)
                 raise
+            return self._end(pending)
+
+    def _post(
+        self, function: _core.Function, values: tuple[object, ...]
+    ) -> _core.Pending | None:
+        """Begin a call; None if that might have to wait for one of another loop's."""
+        with self._lock:
+            if self._posted >= _MOST:
+                return None
+            self._posted += 1
+        try:
+            return function.post(*values)
+        except BaseException:
+            self._ended()
+            raise
+
+    def _end(self, pending: _core.Pending) -> object:
+        try:
             return pending.wait()
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._posted -= 1
+
+    def _forget(self, pending: _core.Pending) -> None:
+        with suppress(Exception):  # nobody is there any more to be told
+            self._end(pending)
+
+    def _abandon(self, pending: _core.Pending) -> None:
+        """Nobody waits any more; the loop may be gone before the call returns."""
+        with self._lock:
+            known = pending in self._calls
+            if known:
+                self._calls[pending] = lambda: self._forget(pending)
+        if not known:
+            self._forget(pending)
 
     def _add(self, pending: _core.Pending, tell: Callable[[], object]) -> None:
         with self._lock:
@@ -93,7 +139,8 @@ class _Waiter:
                     self._running = False
                     return
             for one in tell:
-                one()
+                with suppress(RuntimeError):  # that loop is closed
+                    one()
             if waiting:
                 self._session.wait_any(waiting, rung)
 
@@ -101,10 +148,3 @@ class _Waiter:
 def _set(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
-
-
-def _forget(pending: _core.Pending) -> None:
-    try:
-        pending.wait()
-    except Exception:  # nobody is there any more to be told
-        return

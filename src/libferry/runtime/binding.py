@@ -31,13 +31,14 @@ from libferry.errors import FerryError
 
 # (offset, width, source, size, ones)
 MoveRow = tuple[int, int, int, int, bool]
-# (kind, size, width, offset, sign, ones, character, readonly, text, element, element_size,
+# (kind, size, width, offset, sign, ones, character, readonly, text, lends, element, element_size,
 #  type, class, value_size, moves, encode, decode)
 Row = tuple[
     int,
     int,
     int,
     int,
+    bool,
     bool,
     bool,
     bool,
@@ -110,8 +111,11 @@ class Hooks(Protocol):
         A record or an array is given back if it is what the pointer leads to.
         """
 
-    def encode(self, ctype: CType, value: object) -> bytes:
-        """The bytes of a value."""
+    def encode(self, ctype: CType, value: object) -> bytes | tuple[bytes, object]:
+        """The bytes of a value, and what must live while C uses them, if anything must."""
+
+    def holds_addresses(self, ctype: CType) -> bool:
+        """Whether there may be pointers in a value."""
 
     def decode(self, ctype: CType, data: bytes) -> object:
         """The value of bytes."""
@@ -215,6 +219,7 @@ def _row(
     character: bool = False,
     readonly: bool = False,
     text: bool = False,
+    lends: bool = False,
     element: tuple[str, int] = ("", 1),
     name: str = "",
     record: type | None = None,
@@ -234,6 +239,7 @@ def _row(
         character,
         readonly,
         text,
+        lends,
         *element,
         name,
         record,
@@ -291,6 +297,7 @@ def _into_c(
             )
     return _row(
         _core.KIND_BYTES,
+        lends=hooks.holds_addresses(ctype),
         record=hooks.record_class(ctype),
         value_size=_size(ctype),
         moves=_move_rows(moves),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,16 @@ def dtype_of(ctype: CType) -> np.dtype[Any]:
     return found
 
 
+def _viewed(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A buffer of bytes as elements of ``dtype``, such as one of an Arrow column."""
+    if isinstance(value, list | range):
+        return value
+    view = memoryview(value)
+    if view.itemsize == 1 < dtype.itemsize and view.nbytes % dtype.itemsize == 0:
+        return _numpy().frombuffer(view, dtype)
+    return view
+
+
 class Job:
     """One function over its columns, made ready."""
 
@@ -125,9 +135,7 @@ class Job:
         columns = {
             n: self._column(n, value)
             for n, value in enumerate(arguments)
-            if isinstance(value, list | range)
-            or (hasattr(value, "__array__") and getattr(value, "ndim", 0) > 0)
-            or self._is_arrow(value)
+            if self._is_column(n, value)
         }
         if not columns:
             raise ArgumentTypeError(
@@ -153,8 +161,18 @@ class Job:
         self.flat = None if self.out is None else self.out.reshape(-1)
         self.form = self._form()
 
-    def _is_arrow(self, value: object) -> bool:
-        return hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_array__")
+    def _is_column(self, position: int, value: Any) -> bool:
+        """Whether it has a value for each row: an array of any kind."""
+        if isinstance(value, list | range):
+            return True
+        if hasattr(value, "__array__"):  # numpy's, Arrow's, pandas'
+            return getattr(value, "ndim", 1) > 0
+        if isinstance(self.signature.parameters[position].type, Pointer):
+            return False
+        try:
+            return memoryview(value).ndim > 0
+        except TypeError:
+            return False
 
     def _column(self, position: int, value: Any) -> Column:
         numpy = _numpy()
@@ -167,7 +185,7 @@ class Job:
                 hint="give one Buffer, Pointer or None for all rows; batch() takes strings",
             )
         dtype = dtype_of(parameter.type)
-        column = numpy.asarray(value)
+        column = numpy.asarray(value if hasattr(value, "__array__") else _viewed(value, dtype))
         if column.dtype == dtype or numpy.can_cast(column.dtype, dtype, "safe"):
             return column  # type: ignore[no-any-return]
         if column.dtype.kind not in "iub" or dtype.kind not in "iu":
@@ -342,10 +360,11 @@ def _check_rows(job: Job, rule: ErrorRule) -> None:
     library = job.function.session.services_of.library
     assert job.out is not None
     flat = job.out.reshape(-1)
-    failed = _numpy().flatnonzero(directed.COMPARE[rule.operator](flat, rule.value))
+    compare: Callable[[Any, int], Any] = directed.COMPARE[rule.operator]
+    failed: list[int] = _numpy().flatnonzero(compare(flat, rule.value)).tolist()
     signature = job.signature
-    errors = {
-        int(row): directed.failure(library, signature, flat[row].item(), []) for row in failed
+    errors: dict[int, Exception] = {
+        row: directed.failure(library, signature, flat[row].item(), []) for row in failed
     }
     batch.check(signature.name, job.out, errors)
 

@@ -32,6 +32,7 @@ from libferry.errors import (
     DeclarationError,
 )
 from libferry.runtime import batch
+from libferry.runtime.memory import Out
 from libferry.runtime.memory import Pointer as MemoryPointer
 from libferry.runtime.values import making
 
@@ -46,6 +47,9 @@ COMPARE: dict[str, Callable[[int, int], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+
+
+MESSAGE_BYTES = 4096  # room for an error's message, where the library writes it
 
 
 def is_directed(signature: Signature) -> bool:
@@ -76,7 +80,7 @@ class OwnedPointer(MemoryPointer):
         """Free it now. Twice is fine."""
         self._end()
 
-    _end: Callable[[], object]
+    _end: weakref.finalize[..., OwnedPointer]
 
 
 def own(library: Library, pointer: MemoryPointer, free: str) -> OwnedPointer:
@@ -91,7 +95,7 @@ def own(library: Library, pointer: MemoryPointer, free: str) -> OwnedPointer:
     (parameter,) = function.signature.parameters
     address = _core.Pointer(pointer.session, parameter.type.name, pointer.address)
     owned._end = weakref.finalize(owned, _free, function, address)
-    owned._end.atexit = False  # type: ignore[attr-defined]
+    owned._end.atexit = False
     return owned
 
 
@@ -127,7 +131,7 @@ class _Cell:
 
     def result(self, cell: Any) -> object:
         """What the function left there."""
-        value = cell.value if isinstance(cell, _core.Buffer) else cell
+        value = cell.value if isinstance(cell, Out) else cell
         if isinstance(value, MemoryPointer):
             return _returned(self.library, value, self.parameter.string, self.parameter.owned)
         return value
@@ -159,7 +163,7 @@ class _Room:
         data = bytes(memoryview(room)[:count])
         if not self.text:
             return data
-        data = data.split(b"\\0", 1)[0]
+        data = data.split(b"\0", 1)[0]
         encoding = self.library._ferry_encoding
         return data if encoding is None else data.decode(encoding, "surrogateescape")
 
@@ -381,13 +385,26 @@ def failure(
 def _message(
     library: Library, signature: Signature, result: object, arguments: list[Any]
 ) -> str | None:
-    """What the library's message function says: asked with the code, or what was passed."""
+    """What the library's message function says: asked with the code, or what was passed.
+
+    One that writes its text (``FERRY_OUT(len) char *buf, int len``) gets room for it.
+    """
     rule = signature.error
     if rule is None or rule.message is None:
         return None
     function = _declared(library, rule.message, "says what went wrong")
+    parameters = function.signature.parameters
+    rooms = {
+        n: Length.read(p.length)
+        for n, p in enumerate(parameters)
+        if p.direction == "out" and p.length
+    }
+    room = library.buffer(MESSAGE_BYTES) if rooms else None
+    sizes = {
+        one.parameter: MESSAGE_BYTES // one.factor for one in rooms.values() if not one.pointed
+    }
     given: list[object] = []
-    for parameter in function.signature.parameters:
+    for n, parameter in enumerate(parameters):
         match = next(
             (
                 value
@@ -396,8 +413,12 @@ def _message(
             ),
             result,
         )
-        given.append(match)
+        given.append(room if n in rooms else sizes.get(parameter.name, match))
     text = function(*given)
+    if room is not None:
+        text = bytes(room).split(b"\0", 1)[0]
     if isinstance(text, MemoryPointer):
         text = text.string()
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    if isinstance(text, bytes):
+        return text.decode(library._ferry_encoding or "utf-8", "replace")
+    return str(text)

@@ -47,8 +47,8 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
     "not a pointer": (
         ArgumentTypeError,
         "{kind} cannot be passed as {ctype}",
-        "pass bytes, a bytearray, a numpy array, array.array('i', ...), a Buffer, a Pointer or "
-        "None; an address that "
+        "pass bytes, a bytearray, a numpy array, array.array('i', ...), what lib.new made, a "
+        "Buffer, a Pointer or None; an address that "
         "you know to be right becomes a Pointer by lib.cast(type, address)",
     ),
     "no buffer": (
@@ -78,8 +78,9 @@ _ARGUMENTS: dict[str, tuple[type[FerryError], str, str]] = {
     ),
     "not contiguous": (
         ArgumentTypeError,
-        "{kind} is not contiguous in memory",
-        "pass numpy.ascontiguousarray(...) of it",
+        "{kind} does not lie in memory row after row",
+        "pass numpy.ascontiguousarray(...) of it, or, to a library that counts columns first as "
+        "Fortran does, array.T of an array made with order='F'",
     ),
     "other elements": (
         ArgumentTypeError,
@@ -289,6 +290,12 @@ def ended(
             tried,
             "calls and callbacks are nested 32 deep",
             hint="return from some before making more",
+        )
+    if code == "stack":
+        raise NestedTooDeep(
+            tried,
+            "calls and callbacks nested in each other have nearly used up this thread's stack",
+            hint="return from some before making more; threading.stack_size() gives threads more",
         )
     if code == "callbacks":
         raise TooManyCallbacks(

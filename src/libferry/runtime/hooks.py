@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from libferry import _core
-from libferry.abi import CType, FunctionType, Pointer
+from libferry.abi import CType, FunctionType, Integer, Pointer
 from libferry.runtime import values
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class LibraryHooks:
         return self.library._ferry_string(address, ctype.name)
 
     def address(self, ctype: Pointer, value: object) -> object:
-        """A callback for a callable, an array for a sequence; a record that fits as it is."""
+        """A callback for a callable, an array for a sequence, a record for a dict or itself."""
         library = self.library
         if isinstance(value, _core.Aggregate):
             return values.pointee_for(library, ctype, value)
@@ -37,13 +37,21 @@ class LibraryHooks:
                 return _core.Pointer(value.session, ctype.name, value.address)
             if callable(value):
                 return library._ferry_callbacks.passed(ctype, value)
-        elif isinstance(value, list | tuple) and ctype.readonly:
+        elif isinstance(value, list | tuple) and (ctype.readonly or _is_strings(ctype.to)):
             return values.array_for(library, ctype, value)
+        elif isinstance(value, dict) and ctype.readonly:
+            return values.array_for(library, ctype, [value])
         return NotImplemented
 
-    def encode(self, ctype: CType, value: object) -> bytes:
-        """The bytes of a value that C does not convert itself."""
-        return values.encode(self.library, ctype, value)
+    def encode(self, ctype: CType, value: object) -> bytes | tuple[bytes, object]:
+        """The bytes of a value that C does not convert itself, and what they point to."""
+        kept: list[object] = []
+        data = values.encode(self.library, ctype, value, kept=kept)
+        return (data, kept) if kept else data
+
+    def holds_addresses(self, ctype: CType) -> bool:
+        """Whether there may be pointers in a value."""
+        return values.codec_of(self.library.abi, ctype).pointers
 
     def decode(self, ctype: CType, data: bytes) -> object:
         """The value of bytes that C does not convert itself."""
@@ -52,3 +60,8 @@ class LibraryHooks:
     def record_class(self, ctype: CType) -> type | None:
         """The class of a record's objects."""
         return values.record_class(self.library, ctype)
+
+
+def _is_strings(ctype: CType) -> bool:
+    """``const char *``: a list of these is hardly ever written to."""
+    return isinstance(ctype, Pointer) and ctype.readonly and isinstance(ctype.to, Integer)

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Literal, Self
 
 from libferry import _core
-from libferry.abi import ABIS, CType, FunctionType
+from libferry.abi import ABIS, Array, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
-from libferry.contract import Header, Signature, declare, parse_type
+from libferry.contract import AddressConstant, Header, Signature, declare, parse_type
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
     SymbolNotFound,
 )
-from libferry.runtime import functions, symbols
+from libferry.runtime import functions, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
@@ -79,6 +79,7 @@ class Library:
         self._ferry_types: MutableMapping[str, CType] = ChainMap({}, header.types)  # type: ignore[arg-type]
         self._ferry_variables: MutableMapping[str, CType] = ChainMap({}, header.variables)  # type: ignore[arg-type]
         self._ferry_addresses: dict[str, int] = {}  # of variables, as they are found
+        self._ferry_kept: dict[str, list[object]] = {}  # what variables were set to lead to
         self._ferry_header = header
 
     # ---- functions ----
@@ -156,14 +157,26 @@ class Library:
             self.__dict__[name] = function  # the next look-up does not come here
             return function
         if name in self._ferry_variables:
-            return self._ferry_variable(name).value
+            pointer = self._ferry_variable(name)
+            declared = self._ferry_variables[name]
+            endless = isinstance(declared, Array) and declared.length is None
+            return pointer if endless else pointer.value
         if name in self._ferry_header.constants:
-            return self._ferry_header.constants[name]
+            constant = self._ferry_header.constants[name]
+            if isinstance(constant, AddressConstant):
+                address = constant.value % (1 << (8 * constant.type.size))
+                return self._ferry_make_pointer(constant.type, address) if address else None
+            return constant
         return self[name]
 
     def __setattr__(self, name: str, value: object) -> None:
         if "_ferry_header" in self.__dict__ and name in self._ferry_variables:
-            self._ferry_variable(name).value = value
+            pointer = self._ferry_variable(name)
+            kept: list[object] = []
+            ctype = self._ferry_variables[name]
+            data = values.encode(self, ctype, value, kept=kept, tried=f"set {name}")
+            self._ferry_write(pointer.address, data)
+            self._ferry_kept[name] = kept  # until something else is stored there
         else:
             super().__setattr__(name, value)
 
@@ -229,7 +242,10 @@ class Library:
         return self._ferry_variable(name)
 
     def _ferry_variable(self, name: str) -> Pointer:
-        pointer = PointerType(self._ferry_variables[name], ABIS[self.abi].pointer_size)
+        ctype = self._ferry_variables[name]
+        if isinstance(ctype, Array) and ctype.length is None:
+            ctype = ctype.of  # how many there are, only the library knows
+        pointer = PointerType(ctype, ABIS[self.abi].pointer_size)
         if name not in self._ferry_addresses:
             self._ferry_addresses[name] = self._ferry_find_variable(name)
         return self._ferry_make_pointer(pointer, self._ferry_addresses[name])
@@ -320,7 +336,9 @@ class Library:
         out.library, out.pointee = self, pointee
         return out
 
-    def cast(self, ctype: str, address: int | _core.Pointer) -> Pointer:
+    def cast(
+        self, ctype: str, address: int | _core.Pointer | _core.Buffer | _core.Aggregate
+    ) -> Pointer:
         """An address as a typed pointer of this library; nothing checks that it is one.
 
         Raises:
@@ -332,12 +350,17 @@ class Library:
             raise DeclarationError(
                 f"cast to {ctype}", "it is not a pointer type", hint=f"{ctype + ' *'!r}?"
             )
-        number = address.address if isinstance(address, _core.Pointer) else address
-        if not isinstance(number, int) or not -1 <= number < 1 << (8 * pointer.size):
+        number: object = address
+        if isinstance(address, _core.Pointer | _core.Buffer):
+            number = address.address
+        elif isinstance(address, _core.Aggregate):
+            number = _core.address_of(address, self._ferry_session)
+        bits = 8 * pointer.size
+        if not isinstance(number, int) or not -(1 << (bits - 1)) <= number < 1 << bits:
             raise ArgumentTypeError(
                 f"cast {address!r} to {ctype}",
                 f"it is not an address of {8 * pointer.size} bits",
-                hint="give an int, such as lib.symbol(name), or a Pointer",
+                hint="give an int, such as lib.symbol(name), a Pointer, or what lib.new made",
             )
         return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from libferry import _core
 from libferry.binary import read
-from libferry.contract import Header, read_header
+from libferry.contract import Header, read_contract, read_header
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -37,6 +37,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     header: str | os.PathLike[str] | None = None,
+    contract: str | os.PathLike[str] | None = None,
     include: Iterable[str | os.PathLike[str]] = (),
     define: Mapping[str, str | int | None] | None = None,
     isolation: Isolation = "auto",
@@ -45,7 +46,7 @@ def load(
     encoding: str | None = "utf-8",
     arena: int | None = None,
     spin: bool = True,
-    threads: Threads = "many",
+    threads: Threads | None = None,
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -54,6 +55,8 @@ def load(
         header: C declarations, as text or as the path of a file. One that needs a
             preprocessor is read as the library's target sees it, which takes the extra
             ``headers``.
+        contract: a TOML file that says what the pointers of the header's functions are
+            for (docs/contract.md); it may name the header itself.
         include: folders in which to look for what the header includes.
         define: macros to define before it, by name.
         isolation: ``"in-process"``, ``"worker"`` (a process of its own), or ``"auto"``:
@@ -66,7 +69,7 @@ def load(
         spin: whether to wait for a worker by looking before sleeping. False saves CPU
             and costs a few microseconds a call.
         threads: ``"one"`` for a library that is not thread-safe: calls of several Python
-            threads are then made one after the other.
+            threads are then made one after the other. None is as the header says.
 
     Raises:
         LibraryNotFound, BadBinary: there is no such library, or it is none.
@@ -80,7 +83,7 @@ def load(
             f"isolation is {isolation!r}",
             hint="'auto', 'in-process' or 'worker'",
         )
-    if threads not in ("many", "one"):
+    if threads not in ("many", "one", None):
         raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
     if arena is not None and not (isinstance(arena, int) and 0 < arena < LARGEST_SIZE):
         raise ArgumentValueError(
@@ -114,9 +117,8 @@ def load(
             hint="isolation='auto' gives it a worker of its own",
         )
     # read the declarations first: what cannot be declared needs no process
-    declared = Header({}, {})
-    if header is not None:
-        declared = read_header(header, abi.name, include=include, define=define)
+    declared = _declared(abi.name, header, contract, include, define or {})
+    one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = _nanoseconds(timeout)
     if isolation == "worker" or not fits:
         worker = Worker(
@@ -124,7 +126,7 @@ def load(
             arena=_pages(arena or ARENA[abi.pointer_size]),
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
-            one_thread=threads == "one",
+            one_thread=one_thread,
         )
         session = worker.session
     else:
@@ -134,7 +136,7 @@ def load(
                 "a call inside this process cannot be ended",
                 hint="isolation='worker' gives it a process that can",
             )
-        worker, session = None, _core.Session(one_thread=threads == "one")
+        worker, session = None, _core.Session(one_thread=one_thread)
     try:
         services, handle = open_library(binary, abi.name, session, worker)
     except FerryError:
@@ -171,3 +173,19 @@ def _nanoseconds(timeout: float | None) -> int:
             hint=f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no timeout",
         )
     return max(1, int(timeout * 1e9))
+
+
+def _declared(
+    abi_name: str,
+    header: str | os.PathLike[str] | None,
+    contract: str | os.PathLike[str] | None,
+    include: Iterable[str | os.PathLike[str]],
+    define: Mapping[str, str | int | None],
+) -> Header:
+    """What the header and the contract declare, each of which may be left out."""
+    given = None
+    if header is not None:
+        given = read_header(header, abi_name, include=include, define=define)
+    if contract is not None:
+        return read_contract(contract).header(abi_name, given)
+    return given or Header({}, {})

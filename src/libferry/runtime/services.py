@@ -53,6 +53,10 @@ class _Plain:
     def text(self, ctype: Pointer, address: int) -> object:
         raise AssertionError("no service returns a string")
 
+    def holds_addresses(self, ctype: CType) -> bool:
+        """No service takes a structure."""
+        return False
+
     def encode(self, ctype: CType, value: object) -> bytes:
         raise AssertionError("no service takes a structure")
 

@@ -29,6 +29,7 @@ from libferry.abi.lower import NoPlan
 from libferry.contract import Parameter, Signature
 from libferry.errors import ArgumentTypeError, UnsupportedDeclaration
 from libferry.runtime.binding import compile_plan
+from libferry.runtime.values import Array
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
@@ -119,6 +120,8 @@ class VariadicFunction:
             case str() | bytes():
                 return Pointer(Integer("char", 1, abi.char_signed, True), abi.pointer_size, True)
             case None | _core.Pointer() | _core.Buffer() | _core.Callback():
+                return Pointer(Void(), abi.pointer_size)
+            case Array():
                 return Pointer(Void(), abi.pointer_size)
         record = getattr(type(value), "ctype", None)
         if record is not None and not isinstance(value, memoryview):

@@ -245,6 +245,15 @@ def test_a_list_is_an_array_for_a_pointer_to_const(lib: ferry.Library) -> None:
         lib.total([1, "2"], 2)
 
 
+def test_a_dict_is_a_record_for_a_pointer_to_const(lib: ferry.Library) -> None:
+    assert lib.sum_list({"value": 7}) == 7
+    assert lib.name_length({"name": "seven"}) == 5
+    with pytest.raises(ferry.ArgumentTypeError, match="near matches: value"):
+        lib.sum_list({"valu": 7})
+    with pytest.raises(ferry.ArgumentTypeError, match="what lib.new made"):
+        lib.move({"x": 1}, 1)  # not const: C's change would be lost
+
+
 def test_what_lib_new_cannot_make(lib: ferry.Library) -> None:
     for ctype in ("char[200000000000000]", "int[1000000][1000000][1000000]"):
         with pytest.raises(ferry.DeclarationError, match="address space"):

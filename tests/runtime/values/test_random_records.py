@@ -129,7 +129,7 @@ def assert_same(value: Any, wanted: Any) -> None:
 def test_random_values_are_the_compilers_bytes(abi: str, tmp_path: Path) -> None:
     for start in range(0, CASES, BATCH):
         chance = random.Random(SEED + start)
-        declared = invent(ABIS[abi], min(BATCH, CASES - start), SEED + start)
+        declared = invent(abi, min(BATCH, CASES - start), SEED + start)
         records = [lay_out(ABIS[abi], one, f"r{n}") for n, one in enumerate(declared)]
         definitions = [define(one, f"r{n}") for n, one in enumerate(declared)]
         invented = [invent_value(chance, record) for record in records]
