@@ -8,7 +8,17 @@ from libferry.abi import layout, types
 from libferry.abi.facts import Abi
 
 from .targets import FLOATS, LongDouble, Target
-from .types import COMPLEX_PARTS, VECTORS, Array, Enum, FunctionPointer, Record, Scalar, Type, is_anonymous
+from .types import (
+    COMPLEX_PARTS,
+    VECTORS,
+    Array,
+    Enum,
+    FunctionPointer,
+    Record,
+    Scalar,
+    Type,
+    is_anonymous,
+)
 from .values import enum_size
 
 FORMS: dict[tuple[int, int], types.RealForm] = {

@@ -12,7 +12,17 @@ from functools import cache
 from hypothesis import strategies as st
 
 from .targets import ADDRESSES, FLOATS, Target
-from .types import COMPLEX_PARTS, VECTORS, Array, Enum, FunctionPointer, Member, Record, Scalar, Type
+from .types import (
+    COMPLEX_PARTS,
+    VECTORS,
+    Array,
+    Enum,
+    FunctionPointer,
+    Member,
+    Record,
+    Scalar,
+    Type,
+)
 from .values import has_value
 
 DEEPEST = 4

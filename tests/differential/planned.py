@@ -17,8 +17,8 @@ from libferry.abi.lower import NoPlan, lower
 from libferry.abi.plan import CallPlan, Move
 from libferry.abi.types import Convention
 
-from .difference import Difference, story
 from .describe import describe
+from .difference import Difference, story
 from .emulator import FRAME, HEAP, Machine, Stopped, ThunkBody
 from .signatures import Argument, Callback, Function
 from .source import RECORD_SIZE, expected_record, written

@@ -47,7 +47,7 @@ def enum_size(enum: Enum) -> tuple[int, bool]:
     """Give an enumeration's size and whether it is signed, as GNU C has it."""
     least, greatest = min(enum.constants), max(enum.constants)
     signed = least < 0
-    fits = -(1 << 31) <= least and greatest < (1 << (31 if signed else 32))
+    fits = least >= -(1 << 31) and greatest < (1 << (31 if signed else 32))
     return 4 if fits else 8, signed
 
 
