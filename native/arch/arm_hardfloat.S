@@ -5,7 +5,7 @@
  *              stack in 4-byte slots. A 64-bit integer is a pair of registers that
  *              begins with an even one. So cells are not 8 or 16 bytes wide here: r0-r3
  *              are 16 contiguous bytes of the frame, and d0-d7 are 64
- *   results    r0-r3 (two of them, save for vectors of the base standard), d0-d3
+ *   results    r0-r3 (two of them, save for vectors of the base standard), d0-d7
  *   stack      8-byte aligned at the call; 16 here, as everywhere
  *   state      a function pointer's lowest bit says that its code is Thumb; blx and a
  *              pop into pc heed it. This is Arm code
@@ -56,7 +56,7 @@ ferry_call:
     add     r12, r4, #FRAME_RESULT_INTEGER
     stm     r12, {r0-r3}
     add     r12, r4, #FRAME_RESULT_VECTOR
-    vstmia  r12, {d0-d3}
+    vstmia  r12, {d0-d7}
     sub     sp, r11, #8
     pop     {r4, r5, r11, pc}
     .fnend

@@ -34,7 +34,7 @@ enter:
     bl      ferry_enter
 
     add     lr, sp, #FRAME_RESULT_VECTOR
-    vldmia  lr, {d0-d3}
+    vldmia  lr, {d0-d7}
     add     lr, sp, #FRAME_RESULT_INTEGER
     ldm     lr, {r0-r3}
     sub     sp, r11, #8

@@ -295,6 +295,13 @@ def _into_c(
                 name=ctype.name,
                 encode=_naming(tried, convert),
             )
+    if x87:
+        return _row(
+            _core.KIND_BYTES,
+            value_size=_X87_BYTES,
+            moves=_move_rows(moves),
+            encode=_naming(tried, lambda value: _to_x87(hooks, ctype, value)),
+        )
     return _row(
         _core.KIND_BYTES,
         lends=hooks.holds_addresses(ctype),
@@ -326,6 +333,11 @@ def _out_of_c(ctype: CType, moves: tuple[Move, ...], hooks: Hooks, *, x87: bool)
         case Pointer():
             make: Callable[[int], object] = lambda address: hooks.pointer(ctype, address)  # noqa: E731
             return _row(_core.KIND_POINTER, ctype.size, moves[0], name=ctype.name, decode=make)
+    if x87:
+        from_x87: Callable[[bytes], object] = lambda data: _from_x87(hooks, ctype, data)  # noqa: E731
+        return _row(
+            _core.KIND_BYTES, value_size=_X87_BYTES, moves=_move_rows(moves), decode=from_x87
+        )
     decode: Callable[[bytes], object] = lambda data: hooks.decode(ctype, data)  # noqa: E731
     return _row(
         _core.KIND_BYTES,
@@ -334,6 +346,27 @@ def _out_of_c(ctype: CType, moves: tuple[Move, ...], hooks: Hooks, *, x87: bool)
         moves=_move_rows(moves),
         decode=decode,
     )
+
+
+# i386 Windows, as mingw has it: a structure of one float or double comes back as that
+# number does, in st(0).
+_X87_BYTES = 10
+_X87 = Real("long double", 12, "x87")
+
+
+def _from_x87(hooks: Hooks, ctype: CType, data: bytes) -> object:
+    number = hooks.decode(_X87, data + bytes(_X87.size - _X87_BYTES))
+    assert isinstance(number, float)
+    return hooks.decode(ctype, struct.pack("<f" if _size(ctype) == 4 else "<d", number))
+
+
+def _to_x87(hooks: Hooks, ctype: CType, value: object) -> bytes:
+    made = hooks.encode(ctype, value)
+    data = made if isinstance(made, bytes) else made[0]
+    (number,) = struct.unpack("<f" if len(data) == 4 else "<d", data)
+    encoded = hooks.encode(_X87, number)
+    assert isinstance(encoded, bytes)
+    return encoded[:_X87_BYTES]
 
 
 def _naming(tried: str, convert: Callable[[object], object]) -> Callable[[object], object]:
