@@ -118,7 +118,7 @@ struct ferry_callback {
     uint16_t pop_bytes;      /* i386: what the callee pops beside its return address */
     uint8_t x87_results;     /* to load before returning */
     uint8_t vector_count;    /* vector registers that arguments arrive in */
-    uint32_t context;        /* the host's affair */
+    uint32_t unused;
     uint32_t reference_count;
     struct ferry_reference references[];
 };

@@ -77,7 +77,6 @@ _Static_assert(offsetof(struct ferry_frame, result_x87) == FRAME_RESULT_X87, "")
 _Static_assert(offsetof(struct ferry_frame, request) == FRAME_REQUEST, "");
 _Static_assert(offsetof(struct ferry_frame, stack_bytes) == FRAME_STACK_BYTES, "");
 _Static_assert(offsetof(struct ferry_frame, vector_count) == FRAME_VECTOR_COUNT, "");
-_Static_assert(offsetof(struct ferry_frame, vector_count) == FRAME_VECTOR_COUNT, "");
 _Static_assert(offsetof(struct ferry_frame, x87_results) == FRAME_X87_RESULTS, "");
 _Static_assert(offsetof(struct ferry_frame, incoming) == FRAME_INCOMING, "");
 _Static_assert(offsetof(struct ferry_frame, function) == FRAME_FUNCTION, "");
