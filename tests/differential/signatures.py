@@ -12,6 +12,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from .disputed import is_disputed, is_disputed_result
 from .inventions import enums, records, scalars
 from .targets import DATA_POINTERS, INTEGERS, Target
 from .types import VOID, FunctionPointer, Names, Record, Scalar, Type
@@ -113,7 +114,8 @@ def parameters(target: Target, pool: Sequence[Record], data: bool) -> st.SearchS
 @st.composite
 def callbacks(draw: st.DrawFn, target: Target, ctypes: st.SearchStrategy[Type]) -> Type:
     """Give a function pointer that is called."""
-    result = draw(st.one_of(st.just(VOID), ctypes, ctypes))
+    returned = ctypes.filter(lambda ctype: not is_disputed_result(target, ctype))
+    result = draw(st.one_of(st.just(VOID), returned, returned))
     taken = draw(st.lists(ctypes, max_size=MOST_CALLBACK_PARAMETERS))
     convention = draw(st.sampled_from(target.conventions))
     this = [Scalar("void *")] * ("thiscall" in convention)  # which is always a pointer
@@ -182,9 +184,10 @@ def results(target: Target, pool: Sequence[Record], data: bool) -> Iterator[Type
     own: list[Type] = [VOID, *target.scalars, *enums(target)]
     for name in DATA_POINTERS[1:] if data else DATA_POINTERS:
         own.remove(Scalar(name))  # an address that is returned need not lead to data
+    returned = [record for record in pool if not is_disputed_result(target, record)]
     for n in numbers_from():
         yield own[n % len(own)]
-        yield pool[n % len(pool)]
+        yield returned[n % len(returned)]
 
 
 T = TypeVar("T")
@@ -235,7 +238,8 @@ def invent(target: Target, count: int, start: int, data: bool = True) -> tuple[F
 
     They share records among them. ``data`` says whether pointers to data are passed.
     """
-    pool = different(records(target), count, start)
+    undisputed = records(target).filter(lambda record: not is_disputed(target, record))
+    pool = different(undisputed, count, start)
     invented = different(shapes(target, pool, data), count, start)
     turn = results(target, pool, data)
     return tuple(
