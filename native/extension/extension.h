@@ -243,9 +243,10 @@ struct pending {
     uint32_t cpu;
 };
 
-/* Post a call: the bytes of `frame` before `end`, to be called at `depth`. */
+/* Post a call: the host's line of `frame` and its bytes from `from` to `end`, to be called at
+ * `depth`. */
 struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
-                         const struct ferry_frame *frame, size_t end);
+                         const struct ferry_frame *frame, size_t from, size_t end);
 /* What may come back now to a call at `depth`: it returned, or it calls back. */
 void pending_expect(struct pending *pending, uint32_t depth);
 /* Post the return of the callback that `pending` was interrupted by. */
@@ -330,6 +331,8 @@ struct slot {
     uint16_t move_count;  /* KIND_BYTES */
     uint16_t value_size;
     struct move *moves;
+    int64_t least;       /* of an integer: the least number that fits, ... */
+    uint64_t span;       /* ... and by how much the greatest one exceeds it */
     PyObject *type;      /* pointers: the type's name, interned */
     PyTypeObject *class; /* KIND_BYTES: a record's own class; a pointer: the last one that
                           * was found to be what it leads to; or NULL */
@@ -350,7 +353,8 @@ typedef struct {
     PyObject *library;   /* whose addresses records hold, or None */
     uint16_t stack_bytes;
     uint8_t vector_count, x87_results;
-    uint16_t frame_end;   /* where in the frame the arguments end */
+    uint16_t frame_from;  /* where, beyond the host's line, arguments begin, ... */
+    uint16_t frame_end;   /* ... and where they end */
     uint16_t frame_bytes; /* where all of it ends, the result included */
     uint16_t lenders;   /* how many arguments may take a loan */
     uint16_t address_count;
@@ -385,6 +389,8 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
 struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans);
 bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
+/* Clear what post_call will send: what no argument is written to must not be our stack. */
+void clear_sent(struct ferry_frame *frame, const Plan *plan);
 /* The cells that hold the address of another part of the frame; `frame` will be at
  * `place` when the library sees it. */
 void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place);
@@ -482,6 +488,8 @@ struct packing {
 /* Write one value into the frame. A pointer may take a new loan. On failure an
  * exception is set. `index` is the argument's, or -1 for a callback's result. */
 bool pack(struct packing *packing, const struct slot *slot, Py_ssize_t index, PyObject *value);
+/* The same for all arguments of the plan. */
+bool pack_arguments(struct packing *packing, PyObject *const *values);
 bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t index,
                   PyObject *value);
 bool refuse(const struct packing *packing, Py_ssize_t index, PyObject *value, const char *code);
@@ -499,6 +507,16 @@ static inline void store(struct ferry_frame *frame, const struct slot *slot, uin
 }
 /* Remember what of these loans will be copied back; there is room for all. */
 void keep_writings(struct writings *writings, const struct loan *loans, uint32_t count);
+/* A register's worth mostly: calling memcpy would take longer. */
+static inline void copy_piece(char *to, const char *from, size_t size)
+{
+    if (size == 8)
+        memcpy(to, from, 8);
+    else if (size == 4)
+        memcpy(to, from, 4);
+    else
+        memcpy(to, from, size);
+}
 /* Give back what was lent, and copy back what the library may have written. */
 void settle(Session *session, struct loan *loans, uint32_t count, bool copy_back);
 /* A value of the frame, which must be this process's own, as a new reference. */

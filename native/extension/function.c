@@ -210,7 +210,8 @@ struct pending call_post(Function *function, const struct call *call, struct fer
 
     write_addresses(function->plan, frame,
                     session->base + (uint64_t)(lane - (char *)session->channel));
-    return post_call(session, call->record, call->depth, frame, function->plan->frame_end);
+    return post_call(session, call->record, call->depth, frame, function->plan->frame_from,
+                     function->plan->frame_end);
 }
 
 bool call_finish(Function *function, struct call *call, struct pending *pending,
@@ -257,6 +258,13 @@ bool function_ready(Function *function, Py_ssize_t given, PyObject *names)
     return true;
 }
 
+void clear_sent(struct ferry_frame *frame, const Plan *plan)
+{
+    memset((char *)frame + FRAME_INTEGER, 0, FRAME_HOST_LINE_END - FRAME_INTEGER);
+    if (plan->frame_end > plan->frame_from)
+        memset((char *)frame + plan->frame_from, 0, (size_t)plan->frame_end - plan->frame_from);
+}
+
 bool pack_all(struct packing *packing, Function *function, PyObject *const *values)
 {
     const Plan *plan = function->plan;
@@ -266,10 +274,7 @@ bool pack_all(struct packing *packing, Function *function, PyObject *const *valu
     frame->x87_results = plan->x87_results;
     frame->stack_bytes = plan->stack_bytes;
     frame->function = function->address;
-    for (Py_ssize_t i = 0; i < Py_SIZE(plan); i++)
-        if (!pack(packing, &plan->arguments[i], i, values[i]))
-            return false;
-    return true;
+    return pack_arguments(packing, values);
 }
 
 struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans)
@@ -309,8 +314,7 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
     if (!function_ready(function, PyVectorcall_NARGS(flags), names))
         return NULL;
     if (session->channel)
-        /* what is not written below goes across too, and must not be our stack */
-        memset((char *)&frame + FRAME_INTEGER, 0, function->plan->frame_end - FRAME_INTEGER);
+        clear_sent(&frame, function->plan);
     called = pack_all(&packing, function, values);
     /* The lane comes last: packing may run Python, which may call the library. */
     if (called)

@@ -45,11 +45,18 @@ static inline bool small_int(PyObject *value, long long *number)
 
 static inline bool fits(const struct slot *slot, long long number)
 {
-    unsigned bits = 8u * slot->size;
+    return (uint64_t)number - (uint64_t)slot->least <= slot->span;
+}
 
-    if (slot->kind == KIND_SIGNED)
-        return number >> (bits - 1) == number >> 63;
-    return number >= 0 && (bits == 64 || number >> bits == 0);
+/* Most arguments are small ints. False: it is none, or does not fit. */
+static inline bool pack_small(struct packing *packing, const struct slot *slot, PyObject *value)
+{
+    long long number;
+
+    if (slot->kind > KIND_UNSIGNED || !small_int(value, &number) || !fits(slot, number))
+        return false;
+    store(packing->frame, slot, (uint64_t)(slot->sign ? (int32_t)number : number));
+    return true;
 }
 
 /* An object that is no int but has an __index__, as one; NULL with an exception. What
@@ -184,7 +191,7 @@ static void scatter(struct ferry_frame *frame, const struct slot *slot, const ch
         const struct move *move = &slot->moves[i];
         char *cell = (char *)frame + move->offset;
 
-        memcpy(cell, bytes + move->source, move->size);
+        copy_piece(cell, bytes + move->source, move->size);
         if (move->width > move->size)
             memset(cell + move->size, move->ones ? 0xff : 0, (size_t)move->width - move->size);
     }
@@ -219,7 +226,7 @@ static bool pack_value(struct packing *packing, const struct slot *slot, PyObjec
     return right;
 }
 
-static bool pack_slowly(struct packing *packing, const struct slot *slot, Py_ssize_t index,
+__attribute__((noinline)) static bool pack_slowly(struct packing *packing, const struct slot *slot, Py_ssize_t index,
                         PyObject *value)
 {
     bool packed;
@@ -252,11 +259,16 @@ static bool pack_slowly(struct packing *packing, const struct slot *slot, Py_ssi
 
 bool pack(struct packing *packing, const struct slot *slot, Py_ssize_t index, PyObject *value)
 {
-    long long number;
+    return pack_small(packing, slot, value) || pack_slowly(packing, slot, index, value);
+}
 
-    if (slot->kind <= KIND_UNSIGNED && small_int(value, &number) && fits(slot, number)) {
-        store(packing->frame, slot, (uint64_t)(slot->sign ? (int32_t)number : number));
-        return true;
-    }
-    return pack_slowly(packing, slot, index, value);
+bool pack_arguments(struct packing *packing, PyObject *const *values)
+{
+    const struct slot *slots = packing->plan->arguments;
+
+    for (Py_ssize_t i = 0; i < Py_SIZE(packing->plan); i++)
+        if (!pack_small(packing, &slots[i], values[i]) &&
+            !pack_slowly(packing, &slots[i], i, values[i]))
+            return false;
+    return true;
 }

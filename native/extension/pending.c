@@ -51,7 +51,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
         return PyErr_NoMemory();
     }
     packing = packing_of(function, &frame, pending->loans);
-    memset((char *)&frame + FRAME_INTEGER, 0, plan->frame_end - FRAME_INTEGER);
+    clear_sent(&frame, plan);
     pending->call.session = function->session;
     posted = pack_all(&packing, function, values) &&
              (pending->call.record = session_lane(function->session)) != NULL;

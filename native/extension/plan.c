@@ -42,6 +42,20 @@ static bool parse_moves(struct slot *slot, PyObject *moves)
     return true;
 }
 
+/* What a small int is compared with; others are looked at more closely. */
+static void find_range(struct slot *slot)
+{
+    unsigned bits = 8u * slot->size;
+
+    if (slot->kind == KIND_SIGNED) {
+        slot->least = (int64_t)((uint64_t)-1 << (bits - 1));
+        slot->span = ~(uint64_t)0 >> (64 - bits);
+    } else if (slot->kind == KIND_UNSIGNED) {
+        slot->least = 0;
+        slot->span = bits == 64 ? (uint64_t)INT64_MAX : ~(uint64_t)0 >> (64 - bits);
+    }
+}
+
 /* One value, as binding.Row has it. */
 static bool parse_slot(struct slot *slot, PyObject *fields)
 {
@@ -83,6 +97,7 @@ static bool parse_slot(struct slot *slot, PyObject *fields)
         (slot->text && slot->element_size != 1 && slot->element_size != 2 &&
          slot->element_size != 4))
         return malformed("a value");
+    find_range(slot);
     return true;
 }
 
@@ -122,22 +137,29 @@ static uint16_t later(uint16_t end, unsigned other)
     return end < other ? (uint16_t)other : end;
 }
 
-static void find_end(Plan *plan)
+/* An argument, or a part of one, is at `offset`. */
+static void reach(Plan *plan, uint16_t offset, uint16_t width)
 {
+    plan->frame_end = later(plan->frame_end, offset + (unsigned)width);
+    if (offset + width > FRAME_HOST_LINE_END && offset < plan->frame_from)
+        plan->frame_from = later(FRAME_HOST_LINE_END, offset);
+}
+
+static void find_ends(Plan *plan)
+{
+    plan->frame_from = FRAME_SIZE;
     plan->frame_end = FRAME_HOST_LINE_END;
     for (Py_ssize_t i = 0; i < Py_SIZE(plan); i++) {
         const struct slot *slot = &plan->arguments[i];
 
         if (slot->kind != KIND_BYTES)
-            plan->frame_end = later(plan->frame_end, slot->offset + (unsigned)slot->width);
+            reach(plan, slot->offset, slot->width);
         for (uint16_t m = 0; m < slot->move_count; m++)
-            plan->frame_end =
-                later(plan->frame_end, slot->moves[m].offset + (unsigned)slot->moves[m].width);
+            reach(plan, slot->moves[m].offset, slot->moves[m].width);
         plan->lenders += slot->lends;
     }
     for (uint16_t i = 0; i < plan->address_count; i++)
-        plan->frame_end =
-            later(plan->frame_end, plan->addresses[i].cell + (unsigned)plan->addresses[i].width);
+        reach(plan, plan->addresses[i].cell, plan->addresses[i].width);
     plan->frame_bytes = plan->frame_end;
     for (uint16_t m = 0; m < plan->result.move_count; m++)
         plan->frame_bytes = later(plan->frame_bytes, plan->result.moves[m].offset +
@@ -181,7 +203,7 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         Py_DECREF(plan);
         return NULL;
     }
-    find_end(plan);
+    find_ends(plan);
     return (PyObject *)plan;
 }
 

@@ -7,6 +7,38 @@ PyTypeObject *aggregate_type;
 
 /* ---- making ---- */
 
+/* A record that is given back by value lives for a line of Python, and then there is the
+ * next one. So each class keeps the last of those that are no more: its memory is there,
+ * the rest is as new. Not where threads are free to take it at once, nor where a sanitizer
+ * is to see who uses what is no more. */
+#if defined(Py_GIL_DISABLED) || defined(__SANITIZE_ADDRESS__)
+#define SPARES 0
+#else
+#define SPARES 1
+#endif
+
+static Aggregate *take_spare(AggregateType *class, Py_ssize_t own)
+{
+    const size_t head = sizeof(PyVarObject);
+    Aggregate *spare = class->spare;
+
+    if (!spare || own != class->size)
+        return NULL;
+    class->spare = NULL;
+    memset((char *)spare + head, 0, sizeof *spare - head + (size_t)own);
+    PyObject_InitVar((PyVarObject *)spare, (PyTypeObject *)class, own);
+    PyObject_GC_Track(spare);
+    return spare;
+}
+
+static bool keep_spare(AggregateType *class, Aggregate *aggregate)
+{
+    if (!SPARES || class->spare || class->array || Py_SIZE(aggregate) != class->size)
+        return false;
+    class->spare = aggregate;
+    return true;
+}
+
 static Aggregate *make(PyObject *class, Py_ssize_t own, Py_ssize_t length, PyObject *library)
 {
     AggregateType *type = (AggregateType *)class;
@@ -20,7 +52,9 @@ static Aggregate *make(PyObject *class, Py_ssize_t own, Py_ssize_t length, PyObj
         PyErr_SetString(PyExc_ValueError, "that is no length");
         return NULL;
     }
-    made = (Aggregate *)type->type.ht_type.tp_alloc((PyTypeObject *)class, own);
+    made = take_spare(type, own);
+    if (!made)
+        made = (Aggregate *)type->type.ht_type.tp_alloc((PyTypeObject *)class, own);
     if (!made)
         return NULL;
     made->data = made->own;
@@ -30,12 +64,12 @@ static Aggregate *make(PyObject *class, Py_ssize_t own, Py_ssize_t length, PyObj
     return made;
 }
 
-PyObject *struct_new(PyTypeObject *class, const char *bytes, PyObject *library)
+PyObject *struct_new(PyTypeObject *class, PyObject *library, char **bytes)
 {
     Aggregate *made = make((PyObject *)class, ((AggregateType *)class)->size, 0, library);
 
     if (made)
-        memcpy(made->data, bytes, (size_t)made->size);
+        *bytes = made->data;
     return (PyObject *)made;
 }
 
@@ -190,7 +224,8 @@ static void dealloc(Aggregate *aggregate)
     Py_XDECREF(aggregate->root);
     Py_XDECREF(aggregate->owner);
     Py_XDECREF((PyObject *)aggregate->session);
-    type->tp_free(aggregate);
+    if (!keep_spare((AggregateType *)type, aggregate))
+        type->tp_free(aggregate);
     Py_DECREF(type);
 }
 

@@ -21,6 +21,7 @@ typedef struct {
     PyHeapTypeObject type;
     PyObject *ctype, *abi;
     PyObject *codec;  /* values.codec's, of a value or of one element */
+    struct aggregate *spare; /* one that is no more, for the next; or NULL */
     Py_ssize_t size;  /* of the record, or of one element */
     bool array;
     PyObject *element; /* of an array: a Field, the class of an element, or None */
@@ -32,7 +33,7 @@ typedef struct {
     Py_ssize_t itemsize;
 } AggregateType;
 
-typedef struct {
+typedef struct aggregate {
     PyObject_VAR_HEAD /* ob_size: how many bytes of `own` are in use */
     char *data;
     Py_ssize_t size;
@@ -59,10 +60,10 @@ static inline bool struct_check(PyObject *value)
  * they belong to is closed. */
 char *struct_data(PyObject *value, Py_ssize_t *size);
 
-/* A record of that class, which has a copy of `bytes` (as many as the class has).
- * `library` is whose addresses it holds, for the hooks that make a Pointer of one;
- * NULL if nobody's. NULL with an exception. */
-PyObject *struct_new(PyTypeObject *class, const char *bytes, PyObject *library);
+/* A record of that class, a record's, with all bytes zero; they are at `bytes`, as many as
+ * the class has. `library` is whose addresses it holds, for the hooks that make a Pointer
+ * of one; None if nobody's. NULL with an exception. */
+PyObject *struct_new(PyTypeObject *class, PyObject *library, char **bytes);
 
 /* Whether the bytes of `value` can be handed on as they are where a value of this
  * class of this library is wanted. If not, values.codec converts, or says why not. */

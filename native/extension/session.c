@@ -396,7 +396,7 @@ static PyObject *session_attach(Session *session, PyObject *args)
         return PyErr_SetFromErrno(PyExc_OSError);
     record->started = true; /* the main thread */
     poke(&record->busy, true);
-    pending = post_call(session, record, 0, &nothing, 0);
+    pending = post_call(session, record, 0, &nothing, 0, 0);
     pending.spin = false;
     pending.deadline = monotonic_ns() + timeout_ns;
     do {

@@ -50,20 +50,29 @@ static PyObject *unpack_pointer(const Session *session, const Plan *plan, const 
 }
 
 /* Its bytes, put together from their pieces; what no piece covers is padding. */
-static PyObject *unpack_value(const Plan *plan, const struct slot *slot,
-                              const struct ferry_frame *frame)
+static void gather(char *bytes, const struct slot *slot, const struct ferry_frame *frame)
 {
-    char data[slot->value_size + 1u];
-    PyObject *bytes, *value;
-
-    memset(data, 0, slot->value_size);
     for (uint16_t i = 0; i < slot->move_count; i++) {
         const struct move *move = &slot->moves[i];
 
-        memcpy(data + move->source, (const char *)frame + move->offset, move->size);
+        copy_piece(bytes + move->source, (const char *)frame + move->offset, move->size);
     }
-    if (slot->class)
-        return struct_new(slot->class, data, plan->library);
+}
+
+static PyObject *unpack_value(const Plan *plan, const struct slot *slot,
+                              const struct ferry_frame *frame)
+{
+    char data[slot->value_size + 1u], *place;
+    PyObject *bytes, *value;
+
+    if (slot->class) {
+        value = struct_new(slot->class, plan->library, &place);
+        if (value)
+            gather(place, slot, frame);
+        return value;
+    }
+    memset(data, 0, slot->value_size);
+    gather(data, slot, frame);
     bytes = PyBytes_FromStringAndSize(data, slot->value_size);
     value = bytes ? PyObject_CallOneArg(slot->decode, bytes) : NULL;
     Py_XDECREF(bytes);

@@ -76,7 +76,7 @@ void pending_expect(struct pending *pending, uint32_t depth)
 }
 
 struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
-                         const struct ferry_frame *frame, size_t end)
+                         const struct ferry_frame *frame, size_t from, size_t end)
 {
     char *target = (char *)session_frame(session, record, depth);
     struct pending pending = {.record = record, .lane = session_frame(session, record, 0)};
@@ -86,9 +86,8 @@ struct pending post_call(Session *session, struct lane_record *record, uint32_t 
     /* All at once: a worker that looks at the line takes it away after each write. */
     memcpy(target + FRAME_STACK_BYTES, (const char *)frame + FRAME_STACK_BYTES,
            FRAME_HOST_LINE_END - FRAME_STACK_BYTES);
-    if (end > FRAME_HOST_LINE_END)
-        memcpy(target + FRAME_HOST_LINE_END, (const char *)frame + FRAME_HOST_LINE_END,
-               end - FRAME_HOST_LINE_END);
+    if (end > from)
+        memcpy(target + from, (const char *)frame + from, end - from);
     hand_over(session, &pending, depth, 0);
     pending_expect(&pending, depth);
     return pending;
