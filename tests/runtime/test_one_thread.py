@@ -183,29 +183,33 @@ def test_awaited_calls_wait_for_their_turn(lib: ferry.Library) -> None:
     assert (lib.seen_overlaps(), lib.seen_calls()) == (0, ROUNDS)
 
 
-def test_who_waits_for_a_turn_is_refused_when_the_library_closes(file: Path) -> None:
-    for isolation in ("in-process", "worker"):
-        lib = ferry.load(file, header=HEADER, isolation=isolation, threads="one")
-        refused = threading.Event()
+def test_who_waits_for_a_turn_is_refused_when_the_library_closes(lib: ferry.Library) -> None:
+    inside, leave, refused = threading.Event(), threading.Event(), threading.Event()
 
-        def stay(lib: ferry.Library = lib) -> None:
-            with contextlib.suppress(ferry.LibraryClosed):  # in a worker it is not waited for
-                lib.pause_ms(500)
+    def stay(value: int) -> int:
+        inside.set()
+        leave.wait()
+        return value
 
-        def wait(lib: ferry.Library = lib, refused: threading.Event = refused) -> None:
-            with pytest.raises(ferry.LibraryClosed):
-                lib.work(1)
-            refused.set()
+    def hold() -> None:
+        with contextlib.suppress(ferry.LibraryClosed):  # a worker ends with its calls
+            lib.call_back(stay, 0)
 
-        inside, waiting = threading.Thread(target=stay), threading.Thread(target=wait)
-        inside.start()
-        time.sleep(0.1)
-        waiting.start()
-        time.sleep(0.1)
-        lib.close()
-        inside.join()
-        waiting.join()
-        assert refused.is_set()
+    def wait() -> None:
+        with pytest.raises(ferry.LibraryClosed):
+            lib.work(1)
+        refused.set()
+
+    holding, waiting = threading.Thread(target=hold), threading.Thread(target=wait)
+    holding.start()
+    inside.wait()
+    waiting.start()
+    time.sleep(0.1)  # so that it waits; if it does not yet, it is refused all the same
+    lib.close()
+    waiting.join()
+    leave.set()
+    holding.join()
+    assert refused.is_set()
 
 
 def test_a_worker_calls_on_the_thread_that_opened_the_library(file: Path) -> None:
