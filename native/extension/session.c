@@ -231,6 +231,11 @@ struct lane_record *session_lane(Session *session)
 
     if (peek(&record->thread) != thread || !flag_take(&record->busy)) {
         record = claim(session, thread);
+        if (!record && session->lane_limit == 1 && peek(&session->lanes[0].thread) == thread) {
+            /* this thread's own call has the only lane, and would be waited for for ever */
+            raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "pending");
+            return NULL;
+        }
         if (!record && !(record = await_lane(session, thread)))
             return NULL;
     }

@@ -297,6 +297,13 @@ def ended(
             "calls and callbacks nested in each other have nearly used up this thread's stack",
             hint="return from some before making more; threading.stack_size() gives threads more",
         )
+    if code == "pending":
+        raise NestedTooDeep(
+            tried,
+            "a call of this thread is pending, and the library takes one at a time",
+            hint="wait for that one first: an awaited call, or a map whose progress or callback "
+            "calls the library",
+        )
     if code == "callbacks":
         raise TooManyCallbacks(
             tried,
