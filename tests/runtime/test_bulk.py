@@ -271,6 +271,15 @@ def test_calls_of_a_library_for_one_thread_can_be_awaited(side: Side) -> None:
         assert asyncio.run(main()) == [0, *range(1, 21)]
 
 
+@pytest.mark.parametrize("side", [HERE, THERE], ids=["in-process", "worker"])
+def test_progress_may_call_a_library_for_one_thread(side: Side) -> None:
+    with opened(side, SOURCE, HEADER, threads="one") as lib:
+        column = np.arange(1_000_000, dtype="i4")
+        told: list[int] = []
+        lib.add.map(column, 1, progress=lambda done, rows: told.append(lib.add(done, 0)))
+        assert told[-1] == 1_000_000
+
+
 def test_several_loops_await_calls_of_one_library() -> None:
     """Together they want more lanes than there are."""
     with opened(THERE, SOURCE, HEADER) as lib:

@@ -202,6 +202,8 @@ def run_there(job: Job, run: _core.Function, progress: Progress | None) -> None:
         def take() -> None:
             done = queue.take()
             if progress is not None:
+                if job.function.session.lanes == 1:  # progress may call the library, too
+                    queue.pause()
                 progress(done, job.rows)
 
         def one(begin: int) -> int:
