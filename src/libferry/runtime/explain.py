@@ -301,8 +301,7 @@ def ended(
         raise NestedTooDeep(
             tried,
             "a call of this thread is pending, and the library takes one at a time",
-            hint="wait for that one first: an awaited call, or a map whose progress or callback "
-            "calls the library",
+            hint="await that one first",
         )
     if code == "callbacks":
         raise TooManyCallbacks(
