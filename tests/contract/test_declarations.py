@@ -234,3 +234,10 @@ def test_what_is_wrong_is_named(text: str, reason: str) -> None:
     with pytest.raises(DeclarationError) as caught:
         declare(text, abi)
     assert reason in f"{caught.value} {caught.value.hint}"
+
+
+def test_an_enum_may_be_a_bit_field_without_a_name() -> None:
+    """``enum e : 3`` is C23's underlying type only where a type follows."""
+    text = "enum e { A, B }; struct s { enum e : 3; unsigned m : 8; };"
+    (field,) = declare(text, "x86_64-sysv").types["struct s"].fields  # type: ignore[union-attr]
+    assert (field.name, field.bit, field.bits) == ("m", 3, 8)

@@ -137,7 +137,9 @@ class Parser(Cursor):
             self.at += 1
         behind = Attributes()
         self.attributes(behind)
-        if keyword == "enum" and self.words[self.at] == ":":
+        # C23's ``enum e : short``; in ``enum e : 3;`` it is a bit-field without a name
+        typed = self.words[self.at] == ":" and self.starts_type(self.at + 1)
+        if keyword == "enum" and typed:
             self.at += 1
             self.specifiers()
         body = self.words[self.at] == "{"
