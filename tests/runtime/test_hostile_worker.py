@@ -280,7 +280,7 @@ def test_what_changes_while_it_is_read_is_read_once(lib: ferry.Library) -> None:
         lib.start_flipping()
         for _ in range(3000):
             lib.apply(callback, 5)
-    assert seen <= {5, ~5}
+    assert seen <= {5, ~5, 0, ~0}  # the zero that lay there before may be written back
 
 
 @pytest.mark.parametrize("seed", range(8))
