@@ -12,7 +12,8 @@ has a built-in exception with the same meaning, ours derives from both, so that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 class FerryError(Exception):
@@ -92,6 +93,12 @@ class LibraryCrashed(FerryError):
         code: the exit code or Windows exception code, or None.
         address: the address whose access faulted, or None.
         program_counter: where the fault happened, in the worker, or None.
+        function: the C function that was called, or None.
+        arguments: what it was called with, as Python wrote it; None if nothing was called.
+        registers: the CPU's registers at the fault, by name.
+        backtrace: the C functions that were running, innermost first.
+        output: the last lines that the library wrote to standard error.
+        dump: the file that the dump was written to, or None.
     """
 
     def __init__(
@@ -110,6 +117,42 @@ class LibraryCrashed(FerryError):
         self.code = code
         self.address = address
         self.program_counter = program_counter
+        self.function: str | None = None
+        self.arguments: tuple[str, ...] | None = None
+        self.registers: Mapping[str, int] = {}
+        self.backtrace: Sequence[object] = ()
+        self.output: Sequence[str] = ()
+        self.dump: Path | None = None
+
+
+class SandboxViolation(LibraryCrashed):
+    """The library did what its sandbox forbids, and its worker was ended.
+
+    Attributes:
+        syscall: the system call's name, such as ``openat``.
+        path: the file or address it named, or None.
+        allow: the line that would allow it, for a profile or a contract.
+    """
+
+    syscall: str = ""
+    path: str | None = None
+    allow: str = ""
+
+
+class SandboxUnavailable(FerryError):
+    """This system cannot enforce a layer of the sandbox that was required."""
+
+
+class UnexpectedCode(FerryError):
+    """Code was loaded, or about to be, that is not what was expected."""
+
+
+class NamespacesFull(FerryError):
+    """This process can hold no further namespace of the loader's."""
+
+
+class PoolFull(FerryError):
+    """All workers of a pool are busy, and as many callers as it lets wait are waiting."""
 
 
 class DeadlineExceeded(FerryError, TimeoutError):

@@ -41,9 +41,13 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.CallFailed: NO,
     errors.RowErrors: NO,
     errors.NestedTooDeep: NO,
+    errors.UnexpectedCode: NO,
+    errors.SandboxUnavailable: NO,
     # this machine ran out before the library was asked
     errors.ArenaFull: UNKNOWN,
     errors.TooManyCallbacks: UNKNOWN,
+    errors.NamespacesFull: UNKNOWN,
+    errors.PoolFull: UNKNOWN,
     # no compiler, no library to ask
     BuildError: UNKNOWN,
 }
