@@ -530,6 +530,7 @@ enum hook {
     HOOK_COUNT_OF, /* (function, given): raise */
     HOOK_ENDED,    /* (session, function or None, code): raise */
     HOOK_ARENA,    /* (session, size): raise */
+    HOOK_CALLED,   /* (error, function, arguments): tell the error; not by raise_by */
     HOOKS,
 };
 
@@ -540,5 +541,7 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
 /* Call a hook, which raises. The format is Py_BuildValue's, in parentheses. */
 void raise_by(enum hook hook, const char *format, ...);
+/* Tell the error that is set, which ended a call, what was called. */
+void tell_arguments(PyObject *function, PyObject *const *values, Py_ssize_t count);
 
 #endif

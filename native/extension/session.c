@@ -473,21 +473,36 @@ static PyObject *session_close(Session *session, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* How the worker ended: {} while it lives. The fault record was written by the
- * worker and is only ever shown. */
+/* How the worker ended: {} while it lives. */
 static PyObject *session_death(Session *session, PyObject *unused)
 {
-    const struct ferry_fault *fault;
-
     (void)unused;
     if (!session->watch || !atomic_load(&session->watch->dead))
         return PyDict_New();
-    fault = &((struct ferry_header *)session->channel)->fault;
-    return Py_BuildValue("{sisisNsIsKsK}", "exit_code", atomic_load(&session->watch->exit_code),
-                         "signal", atomic_load(&session->watch->exit_signal), "fault",
-                         PyBool_FromLong(atomic_load(&fault->happened) != 0), "code", fault->code,
-                         "address", (unsigned long long)fault->address, "program_counter",
-                         (unsigned long long)fault->program_counter);
+    return Py_BuildValue("{sisi}", "exit_code", atomic_load(&session->watch->exit_code), "signal",
+                         atomic_load(&session->watch->exit_signal));
+}
+
+/* What it left behind for that: struct ferry_fault and the fault area, copied once and not
+ * looked at. None: it lives, or was ended without writing anything. */
+static PyObject *session_fault(Session *session, PyObject *unused)
+{
+    const struct ferry_header *header = session->channel;
+    PyObject *copy;
+    char *to;
+
+    (void)unused;
+    if (!session->watch || !atomic_load(&session->watch->dead) ||
+        !atomic_load(&header->fault.happened))
+        Py_RETURN_NONE;
+    copy = PyBytes_FromStringAndSize(NULL, sizeof header->fault + sizeof(struct ferry_fault_area));
+    if (copy) {
+        to = PyBytes_AS_STRING(copy);
+        memcpy(to, (const void *)&header->fault, sizeof header->fault);
+        memcpy(to + sizeof header->fault, channel_fault_area(session->channel),
+               sizeof(struct ferry_fault_area));
+    }
+    return copy;
 }
 
 static PyObject *session_get_errno(Session *session, void *unused)
@@ -554,6 +569,7 @@ static PyMethodDef methods[] = {
      "wait_any(pendings, rung): sleep until one of them is ready, or bell is not rung."},
     {"ring", (PyCFunction)session_ring, METH_NOARGS, "Wake who sleeps in wait_any."},
     {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
+    {"fault", (PyCFunction)session_fault, METH_NOARGS, "The record it left of that, or None."},
     {0},
 };
 

@@ -64,6 +64,9 @@ def show(error: FerryError, *, as_json: bool) -> int:
         output.write_json(error.as_dict())
     else:
         output.remark("error", str(error), "bold red")
+        if isinstance(error, errors.LibraryCrashed):
+            for number, frame in enumerate(error.backtrace):
+                output.remark(f"#{number}", str(frame), "bold")
         output.remark("hint", error.hint, "bold cyan")
     return exit_code(error)
 
