@@ -136,7 +136,6 @@ enum ferry_fault_kind {
     FAULT_SIGNAL = 1, /* a signal's number */
     FAULT_EXCEPTION,  /* a Windows exception code */
     FAULT_REASON,     /* one of the reasons above */
-    FAULT_EXIT,       /* the status that the library gave exit() */
 };
 
 #define CHANNEL_NO_LANE UINT32_MAX

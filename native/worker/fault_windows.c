@@ -216,9 +216,30 @@ void platform_catch_faults(void)
     SetUnhandledExceptionFilter(record_fault);
 }
 
+#define PAGE 4096u
+
+/* Windows moves a stack's guard page down as the stack grows, and has an exception when the
+ * guaranteed rest is reached. Wine commits all of it at once, with the guard page at the
+ * end, whatever is guaranteed: on x64 what is left there is too little for an exception, and
+ * Wine ends the thread without one. So the guard page goes where the guarantee begins. */
+static void guard(ULONG guaranteed)
+{
+    MEMORY_BASIC_INFORMATION stack, memory;
+    DWORD before = 0;
+    char *page;
+
+    if (VirtualQuery(&before, &stack, sizeof stack) != sizeof stack)
+        return;
+    page = (char *)stack.AllocationBase + guaranteed;
+    if (page + PAGE < (char *)&before && VirtualQuery(page, &memory, sizeof memory) == sizeof memory &&
+        memory.AllocationBase == stack.AllocationBase && memory.State == MEM_COMMIT)
+        VirtualProtect(page, PAGE, PAGE_READWRITE | PAGE_GUARD, &before);
+}
+
 void platform_prepare_thread(void)
 {
     ULONG reserve = 64 * 1024; /* of stack, to handle the overflow of the rest */
 
     SetThreadStackGuarantee(&reserve);
+    guard(64 * 1024);
 }

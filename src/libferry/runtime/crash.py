@@ -139,8 +139,7 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
         fault = None
     if fault is not None:
         number = fault.code if fault.kind == "signal" else None
-        happened = _recorded(fault)
-        hint = _EXITS.get(fault.code, _HINT) if fault.kind == "exit" else _HINT
+        happened, hint = _recorded(fault), _HINT
     elif number:
         happened, hint = _unrecorded(number, life)
     else:
@@ -180,13 +179,10 @@ def _agrees(fault: Fault, number: int | None, left: int) -> bool:
         return number == fault.code or (number is None and left == _FAULT_EXIT)
     if number is not None:
         return False
-    expected = {"exception": fault.code & 0xFF, "exit": fault.code & 0xFF, "reason": _FAULT_EXIT}
-    return expected.get(fault.kind) == left
+    return left == {"exception": fault.code & 0xFF, "reason": _FAULT_EXIT}.get(fault.kind)
 
 
 def _recorded(fault: Fault) -> str:
-    if fault.kind == "exit":
-        return f"the library ended its process: exit({fault.code})"
     if fault.kind == "reason":
         return f"its worker was ended: {_REASONS.get(fault.code, 'it does not say why')}"
     if fault.kind == "exception":

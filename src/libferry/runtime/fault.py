@@ -34,8 +34,8 @@ _NO_LANE = 2**32 - 1
 _PROCESS_SENT = 2**31  # si_code is an int, and not above 0 if a process sent the signal
 _FROM_KERNEL = 0x80  # SI_KERNEL; asm-generic/siginfo.h. It comes without an address.
 
-Kind = Literal["signal", "exception", "reason", "exit", "unknown"]
-_KINDS: dict[int, Kind] = {1: "signal", 2: "exception", 3: "reason", 4: "exit"}
+Kind = Literal["signal", "exception", "reason", "unknown"]
+_KINDS: dict[int, Kind] = {1: "signal", 2: "exception", 3: "reason"}
 
 # Whose siginfo_t has the address that was accessed (sigaction(2)), and whose exception
 # record: EXCEPTION_ACCESS_VIOLATION, EXCEPTION_IN_PAGE_ERROR (EXCEPTION_RECORD, Microsoft)
@@ -49,6 +49,18 @@ _WITH_ADDRESS = {
 # How many registers the DWARF numbering of each CPU begins with; the pc follows, or is the
 # last of them. native/worker/linux.c has the sources.
 _NUMBERED = {"x86_64": 17, "i386": 9, "aarch64": 32, "arm": 16, "riscv64": 32, "loongarch64": 32}
+
+# The DWARF numbers of the registers that a system call's arguments are in, by the CPU and
+# the kernel's table: syscall(2), "Architecture calling conventions"; uapi/linux/audit.h.
+_SYSTEM_CALLS = {
+    ("x86_64", 0xC000003E): (5, 4, 1, 10, 8, 9),  # rdi rsi rdx r10 r8 r9
+    ("x86_64", 0x40000003): (3, 2, 1, 4, 5, 6),  # int 0x80: rbx rcx rdx rsi rdi rbp
+    ("i386", 0x40000003): (3, 1, 2, 6, 7, 5),  # ebx ecx edx esi edi ebp
+    ("aarch64", 0xC00000B7): (0, 1, 2, 3, 4, 5),
+    ("arm", 0x40000028): (0, 1, 2, 3, 4, 5),
+    ("riscv64", 0xC00000F3): (10, 11, 12, 13, 14, 15),
+    ("loongarch64", 0xC0000102): (4, 5, 6, 7, 8, 9),
+}
 
 # proc(5), /proc/pid/maps: start-end rwxp offset device inode path
 _MAPPED = re.compile(
@@ -77,6 +89,21 @@ class Module:
     path: str
     executable: bool
     accessible: bool = True
+
+
+@dataclass(frozen=True)
+class SystemCall:
+    """A system call that was refused.
+
+    Attributes:
+        number: which, ...
+        architecture: ... of this table, by the kernel's ``AUDIT_ARCH_`` numbers.
+        arguments: all six, as they were in registers; empty for an unknown architecture.
+    """
+
+    number: int
+    architecture: int
+    arguments: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -117,14 +144,18 @@ class Fault:
     parameters: tuple[int, ...] = ()
 
     @property
-    def sent(self) -> bool:
-        """Whether a process sent the signal, and nothing faulted."""
-        return self.kind == "signal" and self.detail <= 0
-
-    @property
     def stack_pointer(self) -> int:
         """The stack pointer; 0 if it is not known."""
         return self.registers.get(_STACK_POINTERS[ABIS[self.abi].cpu], 0)
+
+    @property
+    def system_call(self) -> SystemCall | None:
+        """What SIGSYS was about; None for all else."""
+        if self.kind != "signal" or self.code != signal.SIGSYS or len(self.parameters) < 2:
+            return None
+        number, architecture = self.parameters[:2]
+        places = _SYSTEM_CALLS.get((ABIS[self.abi].cpu, architecture), ())
+        return SystemCall(number, architecture, tuple(self.registers.get(n, 0) for n in places))
 
 
 _STACK_POINTERS = {
