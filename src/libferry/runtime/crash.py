@@ -83,12 +83,8 @@ _NEAR_STACK = 64 * 1024  # bytes between the stack pointer and what an overflow 
 
 _AGAIN = "this process is unharmed; load the library again for a fresh worker"
 _HINT = f"{_AGAIN}, and check the declaration against the library's header if every call does this"
-# Ends of which more is known than that. Runtimes that leave by exit(): runtime/panic.go of
-# Go; abort() of msvcrt, "abort" in Microsoft's C runtime reference.
-_EXITS = {
-    2: "Go's runtime ends so after a panic, whose text is on standard error",
-    3: "abort() of a Windows C runtime ends so",
-}
+_ABORTED = 3  # "abort" in Microsoft's C runtime reference
+_IF_ABORTED = "abort() of a Windows C runtime ends so, with its reason on standard error"
 _KILLED = (
     "somebody, or the system for lack of memory, has sent it that signal; a library that "
     "closes descriptors it did not open is ended so, too"
@@ -146,7 +142,8 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
         # before it serves, it is no library's doing
         how = "the library ended its process: exit({})" if session.base else "exit code {}"
         happened = how.format(left)
-        hint = f"{_EXITS[left]}; {_AGAIN}" if left in _EXITS else _HINT
+        aborted = left == _ABORTED and life is not None and "windows" in life.abi
+        hint = f"{_IF_ABORTED}; {_AGAIN}" if aborted else _HINT
     error = LibraryCrashed(
         tried,
         happened,
