@@ -12,7 +12,8 @@ import os.path
 import reprlib
 import signal
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -299,6 +300,17 @@ def called(error: BaseException, function: _core.Function, arguments: tuple[obje
     if isinstance(error, LibraryCrashed) and error.function is None and not function.service:
         error.function = function.__name__
         error.arguments = tuple(map(_argument, arguments))
+
+
+@contextmanager
+def in_rows(name: str, count: int) -> Iterator[None]:
+    """What crashes in here is one of many calls; nobody knows which row it was."""
+    try:
+        yield
+    except LibraryCrashed as error:
+        error.tried = f"call {name} for {count:,} rows"
+        error.function = name
+        raise
 
 
 def _argument(value: object) -> str:
