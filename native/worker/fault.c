@@ -27,6 +27,8 @@ bool fault_begin(enum ferry_fault_kind kind, uint32_t code)
     fault->detail = 0;
     fault->lane = lane ? lane->index : CHANNEL_NO_LANE;
     fault->thread = self;
+    for (uint32_t i = 0; i < CHANNEL_FAULT_PARAMETERS; i++)
+        fault->parameters[i] = 0;
     area->register_count = area->stack_size = area->maps_size = area->frame_count = 0;
     return true;
 }

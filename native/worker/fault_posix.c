@@ -22,7 +22,7 @@
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
 #define FATAL (sizeof fatal / sizeof *fatal)
 
-static volatile int first; /* the signal that the record is about */
+static pid_t owner; /* not a child of it, however made: that has another */
 
 _Noreturn static void die_of(int number)
 {
@@ -72,17 +72,16 @@ static void record_fault(int number, siginfo_t *info, void *context)
 
     /* From now on they come here, and at once, whatever the library has set. */
     platform_catch_faults();
-    if (posix_forked)
-        die_of(number);
+    if (getpid() != owner)
+        die_of(number); /* the channel is its parent's, and with vfork even our memory */
     if (fault_begin(FAULT_SIGNAL, (uint32_t)number)) {
-        first = number;
+        keep_information(fault, number, info);
         area->register_count = posix_registers(context, area->registers);
         fault->program_counter = area->registers[area->register_count - 1];
-        keep_information(fault, number, info);
         keep_stack(area, posix_maps(area, area->registers[posix_stack_pointer]));
     }
     fault_publish();
-    die_of(first);
+    die_of((int)fault->code); /* the first fault's; a reason is no signal, and just ends it */
 }
 
 void platform_catch_faults(void)
@@ -94,6 +93,8 @@ void platform_catch_faults(void)
     };
     sigset_t all;
 
+    if (!owner)
+        owner = getpid();
     sigfillset(&action.sa_mask);
     sigemptyset(&all);
     for (size_t i = 0; i < FATAL; i++) {

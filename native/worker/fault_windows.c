@@ -199,8 +199,8 @@ static LONG WINAPI record_fault(EXCEPTION_POINTERS *pointers)
     uintptr_t end;
 
     if (fault_begin(FAULT_EXCEPTION, record->ExceptionCode)) {
-        keep_registers(area, context);
         keep_parameters(&channel->fault, record);
+        keep_registers(area, context);
         end = stack_end(context->STACK_POINTER);
         keep_stack(area, context->STACK_POINTER, end);
         keep_modules(area);

@@ -4,7 +4,6 @@
  *
  * Usage: worker SOCKET MEMORY, both numbers of inherited descriptors. */
 #define _GNU_SOURCE
-#include "posix.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -78,12 +77,12 @@ void platform_end(int code)
  * thread, and the channel is its parent's: it gets lanes of its own to write a result
  * to, and ends when it would reply. The arena stays, for a child that is about to
  * execute a program whose name lies there. */
-bool posix_forked;
+static bool forked;
 static _Thread_local struct lane *current;
 
 static void after_fork_in_child(void)
 {
-    posix_forked = true;
+    forked = true;
     close(doorbell); /* its end is how a host without pidfd learns of the worker's */
     mmap((char *)channel + CHANNEL_LANES_OFFSET, CHANNEL_ARENA_OFFSET - CHANNEL_LANES_OFFSET,
          PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_FIXED, -1, 0);
@@ -95,7 +94,7 @@ void platform_call(struct ferry_frame *frame)
 
     *error_number = 0;
     ferry_call(frame);
-    if (posix_forked)
+    if (forked)
         _exit(0);
     frame->error_number = *error_number;
 }
@@ -112,7 +111,7 @@ void platform_restore_errors(const struct errors *errors)
 
 struct lane *platform_lane(void)
 {
-    if (posix_forked)
+    if (forked)
         _exit(0);
     return current;
 }

@@ -3,13 +3,9 @@
 #ifndef FERRY_POSIX_H
 #define FERRY_POSIX_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "channel.h"
-
-/* This process was forked by the library: the channel is its parent's. */
-extern bool posix_forked;
 
 /* ---- linux.c, macos.c ---- */
 

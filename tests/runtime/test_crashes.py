@@ -63,8 +63,9 @@ ACCESS_VIOLATION, STACK_OVERFLOW, DIVIDED = 0xC0000005, 0xC00000FD, 0xC0000094
 CPP_EXCEPTION = 0xE06D7363
 MSVCRT_ABORT = 3
 
-WORKERS = [side for side in SIDES if side.values[0][1] == "worker"]
-X86 = [side for side in WORKERS if side.values[0][0].startswith(("x86", "i386"))]
+WORKERS = [side for side in SIDES if str(side.id).endswith("worker")]
+X86 = [side for side in WORKERS if str(side.id).startswith(("x86", "i386"))]
+WINDOWS = [side for side in WORKERS if "windows" in str(side.id)]
 
 
 @pytest.fixture
@@ -197,14 +198,14 @@ def test_a_division_by_zero_is_told(lib: ferry.Library, side: Side) -> None:
         assert "SIGFPE (an integer divided by zero)" in error.happened
 
 
-@pytest.mark.parametrize("side", [side for side in WORKERS if "windows" in side.values[0][0]])
+@pytest.mark.parametrize("side", WINDOWS)
 def test_a_cpp_exception_nobody_caught_is_told(lib: ferry.Library, side: Side) -> None:
     error = crash(lib, "throw_it", CPP_EXCEPTION)
     assert "an uncaught C++ exception" in error.happened
     assert error.code == CPP_EXCEPTION
 
 
-@pytest.mark.parametrize("side", [side for side in WORKERS if "windows" in side.values[0][0]])
+@pytest.mark.parametrize("side", WINDOWS)
 def test_windows_finds_the_callers_itself(lib: ferry.Library, side: Side) -> None:
     modules = [str(frame).partition("+")[0] for frame in crash(lib, "store", 16).backtrace]
     assert modules[0] == "lib.dll"

@@ -24,7 +24,7 @@ from libferry.runtime.fault import Fault
 from libferry.runtime.showing import kind
 
 # What si_code says of a signal that the kernel sent; include/uapi/asm-generic/siginfo.h
-_MEANINGS = {
+_MEANINGS: dict[tuple[int, int], str] = {
     (signal.SIGSEGV, 1): "not mapped",
     (signal.SIGSEGV, 2): "no permission",
     (signal.SIGSEGV, 3): "beyond a bound",
@@ -131,9 +131,7 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
         return LibraryCrashed(tried, happened, hint="load the library again")
     number, left = death["signal"] or None, death["exit_code"]
     life = _lives.get(session)
-    fault = _fault(session, life)
-    if fault is not None and not _agrees(fault, number, left):
-        fault = None
+    fault = fault_of(session)
     if fault is not None:
         number = fault.code if fault.kind == "signal" else None
         happened, hint = _recorded(fault), _HINT
@@ -159,12 +157,15 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     return error
 
 
-def _fault(session: _core.Session, life: _Life | None) -> Fault | None:
-    if life is None:
+def fault_of(session: _core.Session) -> Fault | None:
+    """The record of the end of a session's worker, if it left one of that end."""
+    life, death = _lives.get(session), session.death()
+    if life is None or not death:
         return None
     if life.fault is None and (record := session.fault()) is not None:
         life.fault = faults.read(record, life.abi)
-    return life.fault
+    agrees = life.fault and _agrees(life.fault, death["signal"] or None, death["exit_code"])
+    return life.fault if agrees else None
 
 
 def _agrees(fault: Fault, number: int | None, left: int) -> bool:
@@ -207,7 +208,7 @@ def _meaning(fault: Fault) -> str | None:
         return "raised by itself"
     if _stack_overflowed(fault):
         return "stack overflow"
-    return _MEANINGS.get((signal.Signals(fault.code), fault.detail))
+    return _MEANINGS.get((fault.code, fault.detail))
 
 
 def _stack_overflowed(fault: Fault) -> bool:
