@@ -483,26 +483,30 @@ static PyObject *session_death(Session *session, PyObject *unused)
                          atomic_load(&session->watch->exit_signal));
 }
 
-/* What it left behind for that: struct ferry_fault and the fault area, copied once and not
- * looked at. None: it lives, or was ended without writing anything. */
+/* What it left behind for that: (struct ferry_fault and the head of the fault area, stack,
+ * maps), each copied once and not looked at, but for the two sizes. None: it lives, or was
+ * ended without writing anything. */
 static PyObject *session_fault(Session *session, PyObject *unused)
 {
+    enum { RECORD = sizeof(struct ferry_fault), HEAD = offsetof(struct ferry_fault_area, stack) };
     const struct ferry_header *header = session->channel;
-    PyObject *copy;
-    char *to;
+    const struct ferry_fault_area *area;
+    char copy[RECORD + HEAD];
+    uint32_t stack, maps;
 
     (void)unused;
     if (!session->watch || !atomic_load(&session->watch->dead) ||
         !atomic_load(&header->fault.happened))
         Py_RETURN_NONE;
-    copy = PyBytes_FromStringAndSize(NULL, sizeof header->fault + sizeof(struct ferry_fault_area));
-    if (copy) {
-        to = PyBytes_AS_STRING(copy);
-        memcpy(to, (const void *)&header->fault, sizeof header->fault);
-        memcpy(to + sizeof header->fault, channel_fault_area(session->channel),
-               sizeof(struct ferry_fault_area));
-    }
-    return copy;
+    area = channel_fault_area(session->channel);
+    memcpy(copy, (const void *)&header->fault, RECORD);
+    memcpy(copy + RECORD, area, HEAD);
+    atomic_signal_fence(memory_order_seq_cst); /* no compiler may look there again */
+    memcpy(&stack, copy + RECORD + offsetof(struct ferry_fault_area, stack_size), sizeof stack);
+    memcpy(&maps, copy + RECORD + offsetof(struct ferry_fault_area, maps_size), sizeof maps);
+    return Py_BuildValue("y#y#y#", copy, (Py_ssize_t)sizeof copy, area->stack,
+                         (Py_ssize_t)(stack < FAULT_STACK ? stack : FAULT_STACK), area->maps,
+                         (Py_ssize_t)(maps < FAULT_MAPS ? maps : FAULT_MAPS));
 }
 
 static PyObject *session_get_errno(Session *session, void *unused)

@@ -163,7 +163,7 @@ def fault_of(session: _core.Session) -> Fault | None:
     if life is None or not death:
         return None
     if life.fault is None and (record := session.fault()) is not None:
-        life.fault = faults.read(record, life.abi)
+        life.fault = faults.read(life.abi, *record)
     agrees = life.fault and _agrees(life.fault, death["signal"] or None, death["exit_code"])
     return life.fault if agrees else None
 
@@ -216,7 +216,8 @@ def _stack_overflowed(fault: Fault) -> bool:
     address = fault.address
     if fault.code != signal.SIGSEGV or address is None:
         return False
-    return abs(address - fault.stack_pointer) < _NEAR_STACK and not any(
+    near = abs(address - fault.stack_pointer) < _NEAR_STACK
+    return near and not any(
         module.start <= address < module.end and module.accessible for module in fault.modules
     )
 

@@ -1,7 +1,7 @@
 """What a worker left behind when it died, as plain values.
 
 The worker may be hostile, and what it says of its death is the last it can lie about. The
-bytes are copied from the channel once; every size in them is cut to what there is, every
+bytes are copied from the channel once; every count in them is cut to what there is, every
 text is matched by a pattern that takes one pass, and what matches nothing is left out. So
 any bytes whatever make a ``Fault``.
 """
@@ -13,22 +13,16 @@ import signal
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from libferry.abi import ABIS
 
-# native/channel.h: struct ferry_fault, then struct ferry_fault_area
+# native/channel.h: struct ferry_fault, then struct ferry_fault_area up to its stack
 _FAULT = struct.Struct("<IIQQIIII8Q")
-_HEAD = struct.Struct("<IIQII")
-_REGISTERS = _FRAMES = 64
-_STACK = 64 * 1024
-_MAPS = 128 * 1024
-_REGISTERS_AT = _FAULT.size + _HEAD.size
-_FRAMES_AT = _REGISTERS_AT + 8 * _REGISTERS
-_STACK_AT = _FRAMES_AT + 8 * _FRAMES
-_MAPS_AT = _STACK_AT + _STACK
-SIZE = _MAPS_AT + _MAPS
-"""Bytes of the two structures."""
+_AREA = struct.Struct("<IIQII64Q64Q")
+_REGISTERS = 64
+HEAD = _FAULT.size + _AREA.size
+"""Bytes of the two."""
 
 _NO_LANE = 2**32 - 1
 _PROCESS_SENT = 2**31  # si_code is an int, and not above 0 if a process sent the signal
@@ -70,8 +64,7 @@ _MAPPED = re.compile(
 _MODULE = re.compile(r"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) (.+)\n", re.MULTILINE | re.ASCII)
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(NamedTuple):
     """One mapping of a file into the worker's memory.
 
     Attributes:
@@ -163,20 +156,20 @@ _STACK_POINTERS = {
 }  # fmt: skip
 
 
-def read(record: bytes, abi: str) -> Fault:
+def read(abi: str, head: bytes, stack: bytes, maps: bytes) -> Fault:
     """Read what ``Session.fault`` has copied, whatever it is.
 
     Args:
-        record: ``SIZE`` bytes.
         abi: the ABI of the worker.
+        head: ``HEAD`` bytes.
+        stack: what was on the stack.
+        maps: the text of what was mapped.
     """
-    _, code, address, pc, kind, detail, lane, thread, *parameters = _FAULT.unpack_from(record)
-    count, stack_size, stack_base, maps_size, frames = _HEAD.unpack_from(record, _FAULT.size)
+    _, code, address, pc, kind, detail, lane, thread, *parameters = _FAULT.unpack_from(head)
+    count, _, stack_base, _, found, *numbers = _AREA.unpack_from(head, _FAULT.size)
     detail -= 2**32 if detail >= _PROCESS_SENT else 0
     what = _KINDS.get(kind, "unknown")
-    registers = struct.unpack_from(f"<{_REGISTERS}Q", record, _REGISTERS_AT)
-    numbered = min(count, _NUMBERED[ABIS[abi].cpu])
-    maps = record[_MAPS_AT : _MAPS_AT + min(maps_size, _MAPS)].decode("utf-8", "surrogateescape")
+    text = maps.decode("utf-8", "surrogateescape")
     known = (what, code) in _WITH_ADDRESS and (
         what == "exception" or (detail > 0 and detail != _FROM_KERNEL)
     )
@@ -185,11 +178,11 @@ def read(record: bytes, abi: str) -> Fault:
         code=code,
         address=address if known else None,
         program_counter=pc,
-        registers=dict(enumerate(registers[:numbered])),
+        registers=dict(enumerate(numbers[: min(count, _NUMBERED[ABIS[abi].cpu])])),
         stack_base=stack_base,
-        stack=record[_STACK_AT : _STACK_AT + min(stack_size, _STACK)],
-        modules=_windows_modules(maps) if "windows" in ABIS[abi].os else _mapped(maps),
-        frames=struct.unpack_from(f"<{min(frames, _FRAMES)}Q", record, _FRAMES_AT),
+        stack=stack,
+        modules=_windows_modules(text) if "windows" in ABIS[abi].os else _mapped(text),
+        frames=tuple(numbers[_REGISTERS:][:found]),
         kind=what,
         detail=detail,
         lane=None if lane == _NO_LANE else lane,
