@@ -22,9 +22,14 @@
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
 #define FATAL (sizeof fatal / sizeof *fatal)
 
+/* The address sanitizer marks what lies between a function's variables, and takes the marks
+ * back when it returns. These do not return, and the stack that they leave so may be used
+ * by another process (vfork's parent); or they read somebody's stack as it is. */
+#define UNMARKED __attribute__((no_sanitize_address))
+
 static pid_t owner; /* not a child of it, however made: that has another */
 
-_Noreturn static void die_of(int number)
+UNMARKED _Noreturn static void die_of(int number)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
 
@@ -43,7 +48,7 @@ static void keep_information(struct ferry_fault *fault, int number, const siginf
         return;
     }
     fault->address = (uintptr_t)info->si_addr;
-#ifdef SYS_SECCOMP
+#ifdef si_syscall /* Linux */
     if (number == SIGSYS) {
         fault->parameters[0] = (uint32_t)info->si_syscall;
         fault->parameters[1] = info->si_arch;
@@ -53,19 +58,22 @@ static void keep_information(struct ferry_fault *fault, int number, const siginf
 #endif
 }
 
-static void keep_stack(struct ferry_fault_area *area, struct posix_range range)
+/* Word by word: memcpy would look at the marks. */
+UNMARKED static void keep_stack(struct ferry_fault_area *area, struct posix_range range)
 {
-    uint64_t size = range.end - range.start;
+    const volatile uint64_t *from = (const uint64_t *)(uintptr_t)(range.start & ~UINT64_C(7));
+    uint64_t size = (range.end - range.start) & ~UINT64_C(7);
 
     if (size > FAULT_STACK)
         size = FAULT_STACK;
-    area->stack_base = range.start;
-    memcpy(area->stack, (const void *)(uintptr_t)range.start, (size_t)size);
+    area->stack_base = range.start & ~UINT64_C(7);
+    for (uint64_t at = 0; at < size; at += 8)
+        memcpy(area->stack + at, &(uint64_t){*from++}, 8);
     area->stack_size = (uint32_t)size;
 }
 
 /* The most important first: each step may be the last. */
-static void record_fault(int number, siginfo_t *info, void *context)
+UNMARKED static void record_fault(int number, siginfo_t *info, void *context)
 {
     struct ferry_fault_area *area = channel_fault_area(channel);
     struct ferry_fault *fault = &channel->fault;
@@ -84,7 +92,7 @@ static void record_fault(int number, siginfo_t *info, void *context)
     die_of((int)fault->code); /* the first fault's; a reason is no signal, and just ends it */
 }
 
-void platform_catch_faults(void)
+UNMARKED void platform_catch_faults(void)
 {
     struct sigaction action = {
         .sa_sigaction = record_fault,

@@ -242,8 +242,9 @@ def test_what_is_first_in_a_pid_namespace_says_by_which_signal_it_ended(
 def test_a_thread_of_the_librarys_own_that_overflows_leaves_no_record(lib: ferry.Library) -> None:
     error = crashed(lib, "overflow_elsewhere")
     assert error.signal == signal.SIGSEGV
-    assert "used up its stack" in error.hint
-    assert error.place == ""
+    if "stack overflow" not in error.happened:  # a sanitizer gives every thread another stack
+        assert "used up its stack" in error.hint
+        assert error.place == ""
 
 
 def test_a_handler_of_the_librarys_own_leaves_no_record(lib: ferry.Library) -> None:
