@@ -35,6 +35,7 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.ArgumentValueError: NO,
     # the library was called, and no, it did not survive, answer in time, or behave
     errors.LibraryCrashed: NO,
+    errors.SandboxViolation: NO,
     errors.DeadlineExceeded: NO,
     errors.ChannelError: NO,
     errors.LibraryClosed: NO,
