@@ -251,9 +251,12 @@ struct pending post_call(Session *session, struct lane_record *record, uint32_t 
 void pending_expect(struct pending *pending, uint32_t depth);
 /* Post the return of the callback that `pending` was interrupted by. */
 void post_return(Session *session, struct pending *pending, uint32_t depth);
-/* Whether a hot worker answers within a microsecond: then the GIL can be kept, for
- * letting go of it and taking it back would cost as much as the answer. */
-bool answered_at_once(const struct pending *pending);
+/* Whether a hot worker answers within a microsecond, and how: the GIL can be kept as long,
+ * for letting go of it and taking it back would cost as much as the answer. */
+bool answered_at_once(struct pending *pending, enum outcome *outcome);
+/* Whether its time is over. A worker that calls back again and again is never waited for
+ * long enough to be found late. */
+bool is_overdue(const struct pending *pending);
 /* Whether there is a reply, or one comes while spinning for it is worth it. */
 bool replied_soon(const Session *session, struct pending *pending);
 /* Without the GIL. INTERRUPTED: a signal, or nothing, has come; look after signals. May be

@@ -120,8 +120,8 @@ static enum outcome await(Session *session, struct pending *pending)
 {
     enum outcome outcome;
 
-    if (answered_at_once(pending))
-        return await_reply(session, pending);
+    if (answered_at_once(pending, &outcome))
+        return outcome;
     do {
         PyThreadState *thread = PyEval_SaveThread();
 
@@ -154,9 +154,10 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
     enum outcome outcome = await(session, pending);
 
     while (outcome == CALLED_BACK)
-        outcome = call_back(session, call, pending) ? await(session, pending)
-                  : session_usable(session)         ? VIOLATED
-                                                    : DIED;
+        outcome = is_overdue(pending)                 ? EXPIRED
+                  : call_back(session, call, pending) ? await(session, pending)
+                  : session_usable(session)           ? VIOLATED
+                                                      : DIED;
     if (outcome == REPLIED)
         return true;
     poke(&session->ended, true);

@@ -72,10 +72,8 @@ static bool end_violated(Session *session, PyObject *taken)
 }
 
 static bool serve_one(Session *session, struct call *call, struct pending *pending,
-                      PyObject *taken)
+                      enum outcome outcome, PyObject *taken)
 {
-    enum outcome outcome = await_reply(session, pending);
-
     if (outcome != CALLED_BACK)
         return outcome == DIED ? false : end_violated(session, taken);
     if (!call->record->used++) { /* somebody is here: the next one needs a lane, too */
@@ -95,15 +93,17 @@ static bool serve_one(Session *session, struct call *call, struct pending *pendi
     return true;
 }
 
-/* Whether the library calls back, or does within the time that spinning is worth. */
-static bool is_called(const Session *session, struct pending *pending)
+/* Whether the library calls back, or does within the time that spinning is worth; without
+ * the GIL to the end, for a worker may take back what it has said. INTERRUPTED: no. */
+static enum outcome look(const Session *session, struct pending *pending)
 {
-    bool called;
+    enum outcome outcome = INTERRUPTED;
 
     Py_BEGIN_ALLOW_THREADS
-    called = replied_soon(session, pending);
+    if (replied_soon(session, pending))
+        outcome = await_reply(session, pending);
     Py_END_ALLOW_THREADS
-    return called;
+    return outcome;
 }
 
 /* serve(session, taken): False when the session is over. */
@@ -112,6 +112,7 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
     static const struct ferry_frame nothing; /* what the lane is called with, at depth 0 */
     struct call call = {.outer = current_call};
     struct pending pending;
+    enum outcome outcome;
     Session *session;
     PyObject *taken;
     bool alive = true;
@@ -133,8 +134,8 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
     }
     pending.deadline = 0; /* the library may take its time */
     current_call = &call;
-    while (alive && is_called(session, &pending))
-        alive = serve_one(session, &call, &pending, taken);
+    while (alive && (outcome = look(session, &pending)) != INTERRUPTED)
+        alive = serve_one(session, &call, &pending, outcome, taken);
     current_call = call.outer;
     listener->seen = call.record->word;
     return PyBool_FromLong(alive);

@@ -74,7 +74,7 @@ static bool is_over(const Pending *call)
     return atomic_load_explicit(&call->pending.lane->reply, memory_order_relaxed) !=
                call->pending.before ||
            atomic_load_explicit(&call->call.session->watch->dead, memory_order_relaxed) ||
-           (call->pending.deadline && monotonic_ns() >= call->pending.deadline);
+           is_overdue(&call->pending);
 }
 
 /* Without the GIL. Nothing wakes us when a piece is done; but it takes a few milliseconds

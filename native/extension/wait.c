@@ -99,16 +99,32 @@ void post_return(Session *session, struct pending *pending, uint32_t depth)
     pending_expect(pending, depth - 1);
 }
 
-bool answered_at_once(const struct pending *pending)
+/* Whether it is a reply, and which. Who has seen one does not look again: by then there
+ * might be something else. */
+static bool is_reply(struct pending *pending, uint32_t word, enum outcome *outcome)
+{
+    if (word != pending->after && word != pending->back)
+        return false;
+    pending->record->word = word;
+    *outcome = word == pending->after ? REPLIED : CALLED_BACK;
+    return true;
+}
+
+bool answered_at_once(struct pending *pending, enum outcome *outcome)
 {
     for (int i = 0; pending->spin && i < LOOKS; i++) {
         uint32_t word = atomic_load_explicit(&pending->lane->reply, memory_order_acquire);
 
-        if (word == pending->after || word == pending->back)
+        if (is_reply(pending, word, outcome))
             return true;
         channel_relax();
     }
     return false;
+}
+
+bool is_overdue(const struct pending *pending)
+{
+    return pending->deadline && monotonic_ns() >= pending->deadline;
 }
 
 static void spin(const Session *session, const struct pending *pending)
@@ -159,11 +175,10 @@ enum outcome await_reply(const Session *session, struct pending *pending)
     for (bool parked = false;; parked = true) {
         uint32_t word = atomic_load_explicit(reply, memory_order_acquire);
         uint64_t limit = LOOK_UP_NS;
+        enum outcome outcome;
 
-        if (word == pending->after || word == pending->back) {
-            pending->record->word = word;
-            return word == pending->after ? REPLIED : CALLED_BACK;
-        }
+        if (is_reply(pending, word, &outcome))
+            return outcome;
         if (atomic_load(&session->watch->dead))
             return DIED;
         if (word != pending->before && word != (pending->before | CHANNEL_PARKED))
