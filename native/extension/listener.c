@@ -7,10 +7,7 @@
 #define _GNU_SOURCE
 #include "extension.h"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 typedef struct {
     PyObject_HEAD
@@ -30,7 +27,7 @@ static PyObject *listener_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!I", names, session_type, &session, &guest))
         return NULL;
-    if (guest >= CHANNEL_GUESTS || !session->channel) {
+    if (guest >= CHANNEL_GUESTS || !session->in_worker) {
         PyErr_SetString(PyExc_ValueError, "there is no such lane");
         return NULL;
     }
@@ -45,16 +42,16 @@ static PyObject *listener_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 /* Sleep until there may be something to serve; a second at most, against the unforeseen. */
 static PyObject *listener_wait(Listener *listener, PyObject *unused)
 {
-    _Atomic uint32_t *reply = &channel_lane(listener->mapping->address, listener->guest)->reply;
+    struct foreign lane = foreign_at(listener->mapping->memory, frame_offset(listener->guest, 0));
     const struct timespec limit = {.tv_sec = 1};
     uint32_t word = listener->seen;
 
     (void)unused;
-    if (!atomic_compare_exchange_strong(reply, &word, listener->seen | CHANNEL_PARKED) &&
+    if (!foreign_change(lane, FRAME_REPLY, &word, listener->seen | CHANNEL_PARKED) &&
         word != (listener->seen | CHANNEL_PARKED))
         Py_RETURN_NONE;
     Py_BEGIN_ALLOW_THREADS
-    syscall(SYS_futex, reply, FUTEX_WAIT, listener->seen | CHANNEL_PARKED, &limit, NULL, 0);
+    foreign_sleep(lane, FRAME_REPLY, listener->seen | CHANNEL_PARKED, &limit);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

@@ -34,7 +34,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
     Pending *pending;
     bool posted;
 
-    if (!function->session->channel) {
+    if (!function->session->in_worker) {
         PyErr_SetString(PyExc_ValueError, "a call in this process cannot be left pending");
         return NULL;
     }
@@ -88,7 +88,7 @@ static PyObject *pending_wait(Pending *pending, PyObject *unused)
 
 static PyObject *pending_ready(Pending *pending, PyObject *unused)
 {
-    uint32_t word = atomic_load(&pending->pending.lane->reply) & ~CHANNEL_PARKED;
+    uint32_t word = foreign_word(pending->pending.lane, FRAME_REPLY) & ~CHANNEL_PARKED;
     const Session *session = pending->call.session;
 
     (void)unused;
@@ -100,14 +100,14 @@ static PyObject *pending_ready(Pending *pending, PyObject *unused)
  * somebody sleeps on it. */
 static bool park_on(Pending *pending, struct futex_waitv *waiter)
 {
-    _Atomic uint32_t *reply = &pending->pending.lane->reply;
+    struct foreign lane = pending->pending.lane;
     uint32_t before = pending->pending.before, word = before;
 
     *waiter = (struct futex_waitv){.val = before | CHANNEL_PARKED,
-                                   .uaddr = (uintptr_t)reply,
+                                   .uaddr = foreign_number(lane) + FRAME_REPLY,
                                    .flags = FUTEX_32};
     return pending->waited || !session_usable(pending->call.session) ||
-           (!atomic_compare_exchange_strong(reply, &word, before | CHANNEL_PARKED) &&
+           (!foreign_change(lane, FRAME_REPLY, &word, before | CHANNEL_PARKED) &&
             word != (before | CHANNEL_PARKED));
 }
 

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -35,8 +34,7 @@ static int events = -1;       /* epoll; under the lock, and -1 again after a for
 
 static void wake_host(struct watch *watch, uint32_t lane)
 {
-    syscall(SYS_futex, &channel_lane(watch->channel, lane)->reply, FUTEX_WAKE, INT_MAX, NULL, NULL,
-            0);
+    foreign_wake(watch->channel, frame_offset(lane, 0) + FRAME_REPLY, INT_MAX);
 }
 
 void watch_kill(const struct watch *watch)
@@ -77,7 +75,7 @@ static void declare_dead(struct watch *watch)
         epoll_ctl(events, EPOLL_CTL_DEL, watch->process, NULL);
     for (uint32_t lane = 0; lane < CHANNEL_LANES + CHANNEL_GUESTS; lane++) {
         /* A value no reply has, so that whoever is about to park does not. */
-        atomic_store(&channel_lane(watch->channel, lane)->reply, UINT32_MAX);
+        foreign_put(watch->channel, frame_offset(lane, 0) + FRAME_REPLY, UINT32_MAX);
         wake_host(watch, lane);
     }
 }
@@ -203,7 +201,7 @@ static bool listen_to(int descriptor)
     return epoll_ctl(events, EPOLL_CTL_ADD, descriptor, &event) == 0;
 }
 
-struct watch *watch_begin(pid_t pid, int socket, void *channel)
+struct watch *watch_begin(pid_t pid, int socket, struct foreign channel)
 {
     struct watch *watch = calloc(1, sizeof *watch);
     bool listening;
