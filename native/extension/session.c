@@ -415,6 +415,13 @@ static PyObject *session_attach(Session *session, PyObject *args)
     }
     foreign_read(&session->base,
                  foreign_at(session->channel, offsetof(struct ferry_header, base)), 8);
+    /* A mapping begins with a page: nothing else is one, and alignment is counted from it. */
+    if (session->base % 4096 != 0 || session->base > UINT64_MAX - session->size) {
+        session->base = 0;
+        watch_kill(session->watch);
+        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "violated");
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 
