@@ -101,6 +101,7 @@ int start_attack(uint64_t seed)
         if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &kind, &size) == 0)
             bell = descriptor;
     }
+    end_with_host();
     if (!channel)
         return -1;
     return pthread_create(&thread, NULL, attack, (void *)(uintptr_t)seed);

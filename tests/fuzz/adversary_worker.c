@@ -156,6 +156,7 @@ int main(int argc, char **argv)
 
     if (argc != 3)
         return 2;
+    end_with_host();
     bell = atoi(argv[1]);
     memory = atoi(argv[2]);
     size = lseek(memory, 0, SEEK_END);
