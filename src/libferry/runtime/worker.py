@@ -10,6 +10,7 @@ ends, however this process ends.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import weakref
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
-from libferry.runtime import wine
+from libferry.runtime import crash, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.process import Process
 from libferry.runtime.runner import Runner
@@ -86,6 +87,7 @@ class Worker:
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
+        crash.begin(self.session, runner.abi)
         if runner.windows:
             wine.ensure_running()
         ours, theirs = socket.socketpair()
@@ -133,8 +135,10 @@ class Worker:
                     start_new_session=True,
                 )
                 return process, -1
+            program, *options = self.runner.command
+            words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
             pid, pidfd, listener = _core.spawn(
-                [*map(os.fsencode, self.runner.command), b"%d" % SOCKET, b"%d" % MEMORY],
+                [os.fsencode(word) for word in words],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
                 {SOCKET: theirs.fileno(), MEMORY: memory}
                 | {n: n for n in (1, 2) if _is_open(n) and n not in (theirs.fileno(), memory)},
