@@ -84,8 +84,14 @@ _NEAR_STACK = 64 * 1024  # bytes between the stack pointer and what an overflow 
 
 _AGAIN = "this process is unharmed; load the library again for a fresh worker"
 _HINT = f"{_AGAIN}, and check the declaration against the library's header if every call does this"
-_ABORTED = 3  # "abort" in Microsoft's C runtime reference
-_IF_ABORTED = "abort() of a Windows C runtime ends so, with its reason on standard error"
+# What the eight bits that Linux sees of a Windows exit code may be of: "abort" in
+# Microsoft's C runtime reference; [MS-ERREF] 2.3.1 STATUS_STACK_BUFFER_OVERRUN, which is
+# what __fastfail ends with whatever its reason, and STATUS_HEAP_CORRUPTION.
+_WINDOWS_EXITS = {
+    3: "abort() of a Windows C runtime ends so, with its reason on standard error",
+    0x09: "a check for damage in the library ends so (__fastfail, 0xc0000409)",
+    0x74: "a heap that is found damaged ends so (0xc0000374)",
+}
 _KILLED = (
     "somebody, or the system for lack of memory, has sent it that signal; a library that "
     "closes descriptors it did not open is ended so, too"
@@ -141,8 +147,9 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
         # before it serves, it is no library's doing
         how = "the library ended its process: exit({})" if session.base else "exit code {}"
         happened = how.format(left)
-        aborted = left == _ABORTED and life is not None and "windows" in life.abi
-        hint = f"{_IF_ABORTED}; {_AGAIN}" if aborted else _HINT
+        windows = life is not None and "windows" in life.abi
+        known = _WINDOWS_EXITS.get(left) if windows else None
+        hint = f"{known}; {_AGAIN}" if known else _HINT
     error = LibraryCrashed(
         tried,
         happened,
