@@ -72,7 +72,7 @@ def exports(window: Window) -> tuple[Export, ...]:
     tags = image.tags
     if DT_SYMTAB not in tags:
         return ()
-    start, count = _symbol_range(image)
+    start, count = symbol_range(image)
     if count <= 0:
         return ()
     symbol = image.layout.symbol
@@ -103,7 +103,7 @@ def exports(window: Window) -> tuple[Export, ...]:
     return tuple(found)
 
 
-def _symbol_range(image: Image) -> tuple[int, int]:
+def symbol_range(image: Image) -> tuple[int, int]:
     """Give the first symbol that can be found, and how many follow."""
     tags, word = image.tags, image.layout.word
     if DT_GNU_HASH in tags:
