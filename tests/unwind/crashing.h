@@ -40,6 +40,16 @@ static int tell_frame(struct _Unwind_Context *context, void *count)
 }
 #endif
 
+/* For where an unwinder does not find out of a signal handler: who is calling this? */
+__attribute__((noinline, unused)) static void tell_callers(void)
+{
+#ifdef WITH_UNWINDER
+    int count = 0;
+    _Unwind_Backtrace(tell_frame, &count);
+    fflush(stdout);
+#endif
+}
+
 static void tell_register(int number, uintptr_t value)
 {
     printf("reg %d %#lx\n", number, (unsigned long)value);

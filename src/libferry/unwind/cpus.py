@@ -9,32 +9,51 @@ A frame pointer, where compilers keep one, points at two words: the caller's fra
 and the return address. On RISC-V and LoongArch it points behind them.
 
 Linux's kernel puts the registers of what it interrupted on the stack before it calls a
-signal handler, and lets the handler return to a few instructions that belong to no
-library, or to the vDSO. Where there is no call frame information for those, the layout
-of that record is needed: ``SignalRecord``. On x86 and Arm the C library has the
-instructions, with call frame information.
+signal handler, and lets the handler return to a few instructions of its own. On i386 it
+also has the instructions that enter it for a system call, so that what runs inside
+``abort`` is no library's. Neither is in a file. What they leave on the stack is a fixed
+part of the kernel's interface, and so it can be a table here: ``Record``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class SignalRecord:
-    """Where a kernel's ``rt_sigframe`` has the registers, counted from the stack pointer.
+class Record:
+    """What the kernel's own code has on the stack, counted from the stack pointer.
 
     Attributes:
-        pc: the program counter.
-        first: the register with DWARF number ``first_register``; the others follow it.
-        first_register: see above.
-        count: how many there are.
+        pc: where to go on.
+        registers: where registers are saved, by DWARF number.
+        size: what to add to the stack pointer, where that is not saved.
+        zero: words that are zero, by which one knows the record.
+        equal: two words that are equal, for the same.
+        points: a word that points so far behind the stack pointer, for the same.
     """
 
     pc: int
-    first: int
-    first_register: int
-    count: int
+    registers: Mapping[int, int]
+    size: int | None = None
+    zero: tuple[int, ...] = ()
+    equal: tuple[int, int] | None = None
+    points: tuple[int, int] | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal came at ``pc``, and nothing was called there."""
+        return self.size is None
+
+
+def _signal_64(pc: int, first: int, first_register: int, count: int) -> Record:
+    """The ``rt_sigframe`` of CPUs of 64 bits: a siginfo, and a ucontext with the registers.
+
+    A ucontext begins with its flags and a link, which the kernel has no use for.
+    """
+    registers = {first_register + n: first + 8 * n for n in range(count)}
+    return Record(pc, registers, zero=(128, 128 + 8))
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,7 @@ class Cpu:
         returns_to: where it has the return address.
         address_bits: how many bits of a return address are an address.
         code_mask: what to clear of a return address: Arm marks Thumb code with bit 0.
-        signal: the kernel's record, if it is needed.
+        kernel: the records of the kernel's code that have no call frame information.
     """
 
     machine: int
@@ -67,7 +86,7 @@ class Cpu:
     returns_to: int = 0
     address_bits: int = 64
     code_mask: int = 0
-    signal: SignalRecord | None = None
+    kernel: tuple[Record, ...] = ()
 
     @property
     def mask(self) -> int:
@@ -95,6 +114,16 @@ _X86_64 = Cpu(
 
 # System V ABI, Intel386 supplement 1.1, table 2.14 "DWARF Register Number Mapping"; 8 is
 # the return address
+# Linux, arch/x86/include/asm/sigframe.h and uapi/asm/sigcontext.h "struct sigcontext_32";
+# arch/x86/entry/vdso/vdso32/system_call.S for what __kernel_vsyscall pushes
+_SIGCONTEXT_32 = {0: 44, 1: 40, 2: 36, 3: 32, 4: 28, 5: 24, 6: 20, 7: 16}
+_SIGCONTEXT_32_IP, _SIGCONTEXT_32_SP, _SIGCONTEXT_32_SP_AT_SIGNAL = 56, 28, 68
+
+
+def _sigcontext_32(at: int) -> dict[int, int]:
+    return {number: at + offset for number, offset in _SIGCONTEXT_32.items()}
+
+
 _I386 = Cpu(
     machine=3,
     word=4,
@@ -105,6 +134,18 @@ _I386 = Cpu(
     link=None,
     returns_to=4,
     address_bits=32,
+    kernel=(
+        # rt_sigframe: the signal, two pointers (12), siginfo (128), start of ucontext (20)
+        Record(160 + _SIGCONTEXT_32_IP, _sigcontext_32(160), points=(4, 12)),
+        # sigframe: the signal, and the registers
+        Record(
+            4 + _SIGCONTEXT_32_IP,
+            _sigcontext_32(4),
+            equal=(4 + _SIGCONTEXT_32_SP, 4 + _SIGCONTEXT_32_SP_AT_SIGNAL),
+        ),
+        # __kernel_vsyscall
+        Record(12, {5: 0, 2: 4, 1: 8}, size=16),
+    ),
 )
 
 # DWARF for the Arm 64-bit Architecture (aadwarf64), 4.1 "DWARF register names". An address
@@ -120,7 +161,7 @@ _AARCH64 = Cpu(
     link=30,
     returns_to=8,
     address_bits=48,
-    signal=SignalRecord(pc=128 + 176 + 8 + 32 * 8, first=128 + 176 + 8, first_register=0, count=32),
+    kernel=(_signal_64(128 + 176 + 8 + 32 * 8, 128 + 176 + 8, 0, 32),),
 )
 
 # DWARF for the Arm Architecture (aadwarf32), 4.1 "DWARF register names". Clang's frame
@@ -150,7 +191,7 @@ _RISCV64 = Cpu(
     link=1,
     saved_fp=-16,
     returns_to=-8,
-    signal=SignalRecord(pc=128 + 176, first=128 + 176 + 8, first_register=1, count=31),
+    kernel=(_signal_64(128 + 176, 128 + 176 + 8, 1, 31),),
 )
 
 # DWARF for the LoongArch Architecture (ladwarf), "DWARF Register Numbers". Linux,
@@ -165,7 +206,7 @@ _LOONGARCH64 = Cpu(
     link=1,
     saved_fp=-16,
     returns_to=-8,
-    signal=SignalRecord(pc=128 + 176, first=128 + 176 + 8, first_register=0, count=32),
+    kernel=(_signal_64(128 + 176, 128 + 176 + 8, 0, 32),),
 )
 
 CPUS = {

@@ -3,7 +3,7 @@
 One step goes from a frame to its caller's. It uses the first of these that knows:
 
 1. call frame information (DWARF), or on 32-bit Arm the table it has instead;
-2. the kernel's record of what a signal interrupted, where that lies on the stack;
+2. what the kernel's own code leaves on the stack, above all where a signal came;
 3. the frame pointer, if what it points at leads to code;
 4. in the innermost frame, the link register.
 
@@ -24,13 +24,11 @@ from dataclasses import dataclass
 
 from libferry.errors import FerryError
 from libferry.runtime.fault import Fault
+from libferry.unwind import call_frames
 from libferry.unwind.arm_tables import undo
-from libferry.unwind.call_frames import caller, row_at
-from libferry.unwind.cpus import Cpu
+from libferry.unwind.cpus import Cpu, Record
 from libferry.unwind.limits import Budget, Unwindable
 from libferry.unwind.modules import CodeFile, Modules, Place
-
-SIGNALS = range(1, 65)
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,11 @@ class Walk:
             if at in seen:
                 break
             seen.add(at)
-            found.append((state.pc, state.exact))
-            state = self._caller(state)
+            caller = self._caller(state)
+            # the code that a signal handler returns to may begin there
+            exact = state.exact or (caller is not None and caller.exact)
+            found.append((state.pc, exact))
+            state = caller
         return found
 
     def _load(self, address: int, size: int) -> int:
@@ -96,7 +97,7 @@ class Walk:
                 return found
         except (Unwindable, FerryError):
             pass
-        for way in (self._by_signal_record, self._by_frame_pointer, self._by_link_register):
+        for way in (self._by_kernel_record, self._by_frame_pointer, self._by_link_register):
             try:
                 found = way(state)
             except Unwindable:
@@ -122,9 +123,11 @@ class Walk:
             return False, None
         entry = file.frames.find(place.offset)
         if entry is not None:
-            row = row_at(entry, place.offset, cpu, self._budget)
+            row = call_frames.row_at(entry, place.offset, cpu, self._budget)
             column = entry.common.return_column
-            registers, address = caller(row, column, state.registers, cpu, self._load, self._budget)
+            registers, address = call_frames.caller(
+                row, column, state.registers, cpu, self._load, self._budget
+            )
             exact = entry.common.signal
         else:
             code = file.arm.find(place.offset, self._budget)
@@ -147,25 +150,47 @@ class Walk:
             return None
         return self._to_code(registers, address)
 
-    def _to_code(self, registers: dict[int, int], address: int) -> _State | None:
+    def _to_code(
+        self, registers: dict[int, int], address: int, exact: bool = False
+    ) -> _State | None:
         """The caller's state, if the address is one to return to."""
-        found = self._returned(registers, address)
+        found = self._returned(registers, address, exact)
         return found if found and self._modules.is_code(found.looked_up) else None
 
-    def _by_signal_record(self, state: _State) -> _State | None:
-        record, cpu = self._cpu.signal, self._cpu
-        if record is None or state.exact or cpu.sp not in state.registers:
+    def _by_kernel_record(self, state: _State) -> _State | None:
+        place = self._modules.find(state.pc)
+        if place is not None and place.code and place.file is not None:
+            return None
+        for record in self._cpu.kernel:
+            try:
+                found = self._by_record(state, record)
+            except Unwindable:
+                continue
+            if found is not None:
+                return found
+        return None
+
+    def _by_record(self, state: _State, record: Record) -> _State | None:
+        cpu = self._cpu
+        if cpu.sp not in state.registers or (state.exact and record.interrupted):
             return None
         sp = state.registers[cpu.sp]
-        if self._load(sp, 4) not in SIGNALS:  # siginfo_t.si_signo
+
+        def word(offset: int) -> int:
+            return self._load(sp + offset, cpu.word)
+
+        if any(map(word, record.zero)):
+            return None
+        if record.equal and word(record.equal[0]) != word(record.equal[1]):
+            return None
+        if record.points and word(record.points[0]) != sp + record.points[1]:
             return None
         registers = dict(state.registers)
-        for index in range(record.count):
-            address = sp + record.first + index * cpu.word
-            registers[record.first_register + index] = self._load(address, cpu.word)
-        found = self._returned(registers, self._load(sp + record.pc, cpu.word), exact=True)
-        self._load(registers[cpu.sp], 1)  # the interrupted function has this stack, too
-        return found
+        if record.size is not None:
+            registers[cpu.sp] = sp + record.size
+        for number, offset in record.registers.items():
+            registers[number] = word(offset)
+        return self._to_code(registers, word(record.pc), exact=record.interrupted)
 
     def _by_frame_pointer(self, state: _State) -> _State | None:
         cpu = self._cpu
