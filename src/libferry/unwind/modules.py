@@ -46,7 +46,7 @@ class CodeFile:
     """An ELF file, as an unwinder uses it."""
 
     def __init__(self, image: Image, cpu: Cpu, budgets: Budgets) -> None:
-        self._image = image
+        self.image = image
         self._cpu = cpu
         self._budgets = budgets
         self._code = AddressMap((s[2], s[4], s[3]) for s in image.loads if s[1] & PF_X)
@@ -63,24 +63,24 @@ class CodeFile:
     @cached_property
     def frames(self) -> FrameTables:
         """Its call frame information."""
-        return FrameTables(self._image, self._budgets.steps)
+        return FrameTables(self.image, self._budgets.steps)
 
     @cached_property
     def arm(self) -> ArmTables:
         """Its unwinding tables, if it is one of 32-bit Arm."""
-        return ArmTables(self._image)
+        return ArmTables(self.image)
 
     @cached_property
     def symbols(self) -> SymbolTable:
         """Its functions."""
-        return symbols.of_elf(self._image, self._cpu.code_mask, self._budgets.symbols)
+        return symbols.of_elf(self.image, self._cpu.code_mask, self._budgets.symbols)
 
 
 class WindowsFile:
     """A DLL or a program: its worker has unwound the stack, and only names are wanted."""
 
     def __init__(self, window: Window) -> None:
-        self._window = window
+        self.window = window
 
     def address(self, offset: int) -> tuple[int, bool] | None:
         """The RVA of an offset from where the file is mapped, as a whole."""
@@ -89,7 +89,7 @@ class WindowsFile:
     @cached_property
     def symbols(self) -> SymbolTable:
         """Its exported functions."""
-        return symbols.of_pe(self._window)
+        return symbols.of_pe(self.window)
 
 
 class Place(NamedTuple):
@@ -127,7 +127,7 @@ class Modules:
         if found is None:
             return None
         into, module = found
-        file = self._file(module.path)
+        file = self.file(module.path)
         if file is not None:
             place = file.address(module.offset + into)
             if place is not None:
@@ -139,7 +139,8 @@ class Modules:
         place = self.find(address)
         return place is not None and place.code
 
-    def _file(self, path: str) -> CodeFile | WindowsFile | None:
+    def file(self, path: str) -> CodeFile | WindowsFile | None:
+        """The file of a mapping, opened once; None if it cannot be read."""
         if path not in self._files:
             self._files[path] = self._open(path) if len(self._files) < FILES_AT_MOST else None
         return self._files[path]
