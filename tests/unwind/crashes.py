@@ -63,9 +63,22 @@ def built(abi: str, *options: str) -> Path:
     """The program crash.c with its library deep.c."""
     folder = Path(tempfile.mkdtemp(prefix="libferry-tests-"))
     common = (*ZIG, "-target", TARGETS[abi].name, "-fno-sanitize=all", *options)
-    library = (*common, "-shared", "-fPIC", "-o", folder / "libdeep.so", HERE / "deep.c")
+    library: tuple[str | Path, ...] = (
+        *common,
+        "-shared",
+        "-fPIC",
+        "-o",
+        folder / "libdeep.so",
+        HERE / "deep.c",
+    )
     subprocess.run(library, check=True)
-    program = (*common, "-DWITH_UNWINDER", "-o", folder / "crash", HERE / "crash.c")
+    program: tuple[str | Path, ...] = (
+        *common,
+        "-DWITH_UNWINDER",
+        "-o",
+        folder / "crash",
+        HERE / "crash.c",
+    )
     subprocess.run((*program, folder / "libdeep.so", "-Wl,-rpath,$ORIGIN", "-lunwind"), check=True)
     return folder / "crash"
 
