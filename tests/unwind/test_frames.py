@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from libferry.runtime.fault import Fault, Module
 from libferry.unwind import Frame, backtrace
@@ -57,9 +58,8 @@ def test_names_out_of_a_file_do_not_command_the_terminal() -> None:
 
 @pytest.mark.parametrize("abi", on())
 def test_code_with_debug_frame_only_is_unwound_by_that(abi: str) -> None:
-    assert functions(crashed(abi, "nowhere", *NO_TABLES, "-fomit-frame-pointer").fault)[:12] == (
-        CHAIN
-    )
+    options = (*NO_TABLES, "-fomit-frame-pointer", "-DRETURNS")
+    assert functions(crashed(abi, "nowhere", *options).fault)[:12] == CHAIN
 
 
 @pytest.mark.parametrize("abi", on())
@@ -119,7 +119,9 @@ def test_a_call_at_a_functions_end_belongs_to_that_function(abi: str) -> None:
     (frame,) = (f for f in backtrace(fault) if f.symbol == "ends_with_a_call")
     with open(frame.module or "", "rb") as file:
         symbols = ELFFile(file).get_section_by_name(".symtab")
-        (symbol,) = symbols.get_symbol_by_name("ends_with_a_call")
+        assert isinstance(symbols, SymbolTableSection)
+        (symbol,) = symbols.get_symbol_by_name("ends_with_a_call") or [None]
+    assert symbol is not None
     assert frame.symbol_offset == symbol["st_size"]
     assert frame.offset == symbol["st_value"] + symbol["st_size"]
 
