@@ -6,6 +6,7 @@ registers, the stack, the maps, or a file.
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 import time
@@ -154,3 +155,37 @@ def test_a_stack_of_frames_without_end_ends(abi: str) -> None:
     looping = replace(fault, stack=stack, registers=registers)
     assert len(backtrace(looping)) == 64
     assert len(backtrace(looping, limit=1 << 40)) == 1024
+
+
+@pytest.mark.parametrize("abi", on("x86_64-sysv"))
+def test_a_file_that_is_large_and_cheap_costs_no_more(abi: str, tmp_path: Path) -> None:
+    """A terabyte of nothing, which takes no room on a disk, as the last segment's contents."""
+    fault = crashed(abi, "nowhere", "-O2").fault
+    library = built(abi, "-O2").parent / "libdeep.so"
+    raw = bytearray(library.read_bytes())
+    with open(library, "rb") as file:
+        elf = ELFFile(file)
+        for number, segment in enumerate(elf.iter_segments()):
+            at = elf["e_phoff"] + number * elf["e_phentsize"]
+            if segment["p_type"] == "PT_LOAD":  # p_filesz, p_memsz
+                struct.pack_into("<QQ", raw, at + 32, 1 << 40, 1 << 40)
+            if segment["p_type"] == "PT_GNU_EH_FRAME":
+                struct.pack_into("<QQ", raw, at + 32, 1 << 40, 1 << 40)
+        hashes = elf.get_section_by_name(".gnu.hash")
+        assert hashes is not None
+        # every bucket's chain begins at the last symbol there can be
+        struct.pack_into("<I", raw, hashes["sh_offset"] + 16 + 8, 1 << 31)
+        elf_end = len(raw)
+    copies = []
+    for number in range(20):
+        copy = tmp_path / f"libdeep{number}.so"
+        copy.write_bytes(raw[:elf_end])
+        os.truncate(copy, 1 << 40)
+        copies.append(str(copy))
+    modules = [m for m in fault.modules if m.path != str(library)]
+    for number, path in enumerate(copies):
+        base = 0x10000 * (number + 1)
+        modules.append(Module(base, base + 0x10000, 0, path, True))
+    words = [0x10000 * (n % 20 + 1) + 0x2000 for n in range(200)]
+    stack = struct.pack(f"<{len(words)}Q", *words)
+    soon(replace(fault, modules=tuple(modules), stack=stack, program_counter=0))

@@ -71,8 +71,8 @@ def test_a_procedure_linkage_tables_frame(rip: int, frame: int) -> None:
         ((0x09, 0xFF), -1),  # const1s
         ((0x08, 0xFF), 255),  # const1u
         ((0x0B, 0xFE, 0xFF), -2),  # const2s
-        ((0x10, 0xE5, 0x8E, 0x26), 624485),  # constu, and the ULEB128 of figure 7.22
-        ((0x11, 0x80, 0x7F), -128),  # consts, and the SLEB128 of figure 7.23
+        ((0x10, 57 + 0x80, 100), 12857),  # constu, with table 7.7's example of ULEB128
+        ((0x11, 0x7F + 0x80, 0x7E), -129),  # consts, with table 7.8's example of SLEB128
         ((0x31, 0x20), -2),  # lit1 not
         ((0x35, 0x33, 0x1C), 2),  # 5 minus 3
         ((0x31, 0x23, 0x7F), 128),  # lit1 plus_uconst 127

@@ -8,10 +8,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pefile  # type: ignore[import-untyped]
 import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from libferry.build import compile_library
+from libferry.runtime import wine
 from libferry.runtime.fault import Fault, Module
 from libferry.unwind import Frame, backtrace
 from libferry.unwind.frame_tables import PT_GNU_EH_FRAME
@@ -179,20 +182,62 @@ def test_a_crash_in_the_worker_itself_shows_the_worker(abi: str, tmp_path: Path)
     assert functions(elsewhere(fault, library, str(worker)))[:12] == CHAIN
 
 
-def test_frames_of_windows_are_those_that_the_worker_found(tmp_path: Path) -> None:
-    library = "Z:\\opt\\lib.dll"
-    fault = Fault(
+def windows_fault(path: str, *addresses: int) -> Fault:
+    """A fault in a DLL at 0x180000000; the first address is where it happened."""
+    return Fault(
         abi="x86_64-windows",
         code=0xC0000005,
         address=0,
-        program_counter=0x180001010,
+        program_counter=addresses[0],
         registers={},
         stack_base=0,
         stack=b"",
-        modules=(Module(0x180000000, 0x180010000, 0, library, True),),
-        frames=(0x180001010, 0x180002020, 0x42),
+        modules=(Module(0x180000000, 0x180010000, 0, path, True),),
+        frames=addresses[1:],
     )
+
+
+def test_frames_of_windows_are_those_that_the_worker_found() -> None:
+    at = 0x180001010
+    fault = windows_fault("Z:\\no\\lib.dll", at, at, 0x180002020, 0x42)
     assert [str(f) for f in backtrace(fault)] == ["lib.dll+0x1010", "lib.dll+0x2020", "0x42"]
+
+
+@pytest.mark.needs("ziglang", install="pip install ziglang")
+def test_functions_of_a_dll_are_those_that_it_exports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "__declspec(dllexport) int one(int x) { return x + 1; }\n"
+    source += "__declspec(dllexport) int two(int x) { return x * one(x); }\n"
+    library = compile_library(source, "x86_64-windows", tmp_path, "lib")
+    with pefile.PE(str(library)) as pe:
+        at = {e.name.decode(): e.address for e in pe.DIRECTORY_ENTRY_EXPORT.symbols}
+    # Wine's drives are links in its prefix
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    drives = wine.prefix() / "dosdevices"
+    drives.mkdir(parents=True)
+    (drives / "z:").symlink_to("/")
+    path = "Z:" + str(library).replace("/", "\\")
+    pc, back = 0x180000000 + at["one"] + 1, 0x180000000 + at["two"] + 5
+    first, second = backtrace(windows_fault(path, pc, back))
+    assert str(first) == f"lib.dll+{at['one'] + 1:#x} (one+0x1)"
+    assert str(second) == f"lib.dll+{at['two'] + 5:#x} (two+0x5)"
+
+
+@pytest.mark.parametrize("abi", on("x86_64-sysv", "arm-hardfloat"))
+def test_without_section_headers_the_exported_functions_have_names(
+    abi: str, tmp_path: Path
+) -> None:
+    library = built(abi, "-O2", "-s").parent / "libdeep.so"
+    raw = bytearray(library.read_bytes())
+    bits = 64 if raw[4] == 2 else 32
+    at, size = (0x28, 8) if bits == 64 else (0x20, 4)  # e_shoff
+    raw[at : at + size] = (len(raw) + 1).to_bytes(size, "little")
+    (tmp_path / "libdeep.so").write_bytes(raw)
+    fault = elsewhere(crashed(abi, "nowhere", "-O2", "-s").fault, library, f"{tmp_path}/libdeep.so")
+    names = functions(fault)
+    assert names[:4] == (None, None, None, "ends_with_a_call")  # the first three are static
+    assert names[4:10] == CHAIN[4:10]
 
 
 @pytest.mark.parametrize("abi", on("x86_64-sysv", "aarch64-aapcs64"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pefile
+import pefile  # type: ignore[import-untyped]
 import pytest
 from elftools.elf.elffile import ELFFile
 from minidump.minidumpfile import MinidumpFile
@@ -137,12 +137,12 @@ def windows_fault(path: str) -> Fault:
     )
 
 
+@pytest.mark.needs("pip", install="python -m ensurepip")
 def test_a_dll_has_the_name_of_its_pdb(tmp_path: Path) -> None:
-    # a program that pip brings for Windows, compiled by Microsoft's compiler
-    program = Path(sys.modules["pip"].__path__[0] if "pip" in sys.modules else pip_folder())
-    program = program / "_vendor" / "distlib" / "t64.exe"
-    if not program.exists():
-        pytest.skip("this pip brings no programs for Windows: pip install pip==24")
+    # what pip brings for Windows, compiled by Microsoft's compiler
+    pip = importlib.util.find_spec("pip")
+    assert pip is not None
+    program = Path(str(pip.origin)).parent / "_vendor" / "distlib" / "t64.exe"
     dump = dumped(windows_fault(str(program)), tmp_path)
     (module,) = dump.modules.modules
     (identity,) = identities(tmp_path / "it.dmp")
@@ -155,12 +155,6 @@ def test_a_dll_has_the_name_of_its_pdb(tmp_path: Path) -> None:
     assert exception.ExceptionRecord.ExceptionCode.name == "EXCEPTION_ACCESS_VIOLATION"
     assert exception.ExceptionRecord.ExceptionAddress == 0x180001010
     assert dump.sysinfo.PlatformId.name == "VER_PLATFORM_WIN32_NT"
-
-
-def pip_folder() -> str:
-    import pip
-
-    return pip.__path__[0]
 
 
 @pytest.mark.parametrize("abi", ["riscv64-lp64d", "loongarch64-lp64d", "unheard-of"])

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from libferry.binary.elf import DT_SYMENT, DT_SYMTAB, Image
 from libferry.binary.elf_symbols import symbol_range
 from libferry.binary.window import Window
+from libferry.errors import BadBinary
 
 # gABI, "Section Header": sh_type and sh_flags
 SHT_SYMTAB, SHT_NOBITS = 2, 8
@@ -35,6 +36,7 @@ NOTES_AT_MOST = 64
 BUILD_ID_AT_MOST = 64  # bytes; linkers make 8 to 32
 
 SYMBOLS_AT_MOST = 1 << 21
+SECTIONS_AT_MOST = 1024  # what is loaded has some forty
 
 
 class Section(NamedTuple):
@@ -69,10 +71,18 @@ class FunctionTable(NamedTuple):
 
 
 def sections(image: Image) -> tuple[list[Section], dict[str, int]]:
-    """Give the sections, and their numbers by name."""
+    """Give the sections, and their numbers by name; none if they are damaged."""
+    try:
+        return _sections(image)
+    except BadBinary:
+        return [], {}
+
+
+def _sections(image: Image) -> tuple[list[Section], dict[str, int]]:
     layout, window = image.layout, image.window
     raw = window.bytes(16, layout.sections.size, "the ELF header")
     ((offset, size, count, names_at),) = layout.sections.rows(raw)
+    count = min(count, SECTIONS_AT_MOST)
     if not offset or not count or size != layout.section.size:
         return [], {}
     rows = list(layout.section.rows(window.bytes(offset, count * size, "the section headers")))
@@ -108,7 +118,7 @@ def functions(image: Image) -> FunctionTable | None:
 def _dynamic(image: Image) -> FunctionTable | None:
     if DT_SYMTAB not in image.tags:
         return None
-    start, count = symbol_range(image)
+    start, count = symbol_range(image, SYMBOLS_AT_MOST)
     record = image.layout.sized
     if image.tags.get(DT_SYMENT, record.size) != record.size or count <= 0:
         return None

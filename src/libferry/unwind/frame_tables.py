@@ -25,6 +25,7 @@ PT_GNU_EH_FRAME = 0x6474E550
 DT_PLTGOT = 3
 
 RECORD_AT_MOST = 1 << 20
+BYTES_A_STEP = 64  # more than most records have
 HEADER_SIZE = 4 + 2 * 16
 EXTENDED = 0xFFFFFFFF  # a 64-bit length follows
 DATAREL = 0x30
@@ -34,8 +35,11 @@ ABSPTR = 0
 class _Section:
     """``.eh_frame`` or ``.debug_frame``: records one after another."""
 
-    def __init__(self, image: Image, window: Window, address: int, debug: bool) -> None:
+    def __init__(
+        self, image: Image, budget: Budget, window: Window, address: int, debug: bool
+    ) -> None:
         self.window = window
+        self._budget = budget
         self.address = address
         self.debug = debug
         self.word = image.layout.bits // 8
@@ -58,6 +62,7 @@ class _Section:
             return None
         if length > RECORD_AT_MOST:
             raise Unwindable("a record is too long")
+        self._budget.spend(1 + length // BYTES_A_STEP)
         raw = self.window.bytes(at + head, length, what)
         cursor = Cursor(raw, self.word, self.address + at + head)
         number = cursor.unsigned(width)
@@ -128,14 +133,13 @@ class _Section:
             code_factor, data_factor, return_column, encoding, augmented, signal, _rest(cursor)
         )
 
-    def scan(self, budget: Budget) -> AddressMap[int]:
+    def scan(self) -> AddressMap[int]:
         """All functions, with the offsets of their FDEs: without a table, the only way."""
-        return AddressMap(self._all(budget))
+        return AddressMap(self._all())
 
-    def _all(self, budget: Budget) -> Iterator[tuple[int, int, int]]:
+    def _all(self) -> Iterator[tuple[int, int, int]]:
         at = 0
         while True:
-            budget.spend()
             record = self._record(at)
             if record is None:
                 return
@@ -188,7 +192,9 @@ class FrameTables:
         bases = Bases(data=address)
         start = cursor.pointer(frames, bases)
         what = "the call frames"
-        self._section = _Section(self._image, self._image.at(start, what), start, False)
+        self._section = _Section(
+            self._image, self._budget, self._image.at(start, what), start, False
+        )
         if count == DW_EH_PE_omit or table == DW_EH_PE_omit:
             return
         entries = cursor.pointer(count, bases)
@@ -230,7 +236,7 @@ class FrameTables:
         if self._scanned is None:
             self._scanned = []
             for section in self._without_table():
-                self._scanned.append((section, section.scan(self._budget)))
+                self._scanned.append((section, section.scan()))
         for section, found in self._scanned:
             at = found.find(address)
             if at is not None:
@@ -245,8 +251,8 @@ class FrameTables:
             elif ".eh_frame" in numbers:
                 section = found[numbers[".eh_frame"]]
                 window = contents(self._image, section)
-                yield _Section(self._image, window, section.address, False)
+                yield _Section(self._image, self._budget, window, section.address, False)
         if ".debug_frame" in numbers:
             section = found[numbers[".debug_frame"]]
             if not section.flags & SHF_COMPRESSED:
-                yield _Section(self._image, contents(self._image, section), 0, True)
+                yield _Section(self._image, self._budget, contents(self._image, section), 0, True)

@@ -9,6 +9,8 @@ is simply shorter.
 
 from __future__ import annotations
 
+import time
+
 FRAMES_AT_MOST = 1024
 FILES_AT_MOST = 256
 STEPS = 400_000
@@ -20,20 +22,33 @@ SYMBOLS = 4_000_000
 """Entries of symbol tables in one backtrace: a browser's, with all its local functions."""
 
 
+SECONDS = 5.0
+"""After these a backtrace goes no further. Files can be made that cost little on disk and take
+long to read; an honest backtrace takes a thousandth of that."""
+
+
 class Unwindable(Exception):
     """These bytes do not say who called; never leaves this room."""
 
 
 class Budget:
-    """How many steps are left."""
+    """How many steps are left, and how much time."""
 
-    __slots__ = ("left",)
+    __slots__ = ("_left", "_until")
 
     def __init__(self, steps: int) -> None:
-        self.left = steps
+        self._left = steps
+        self._until = time.monotonic() + SECONDS
 
     def spend(self, steps: int = 1) -> None:
         """Take some away."""
-        self.left -= steps
-        if self.left < 0:
+        self._left -= steps
+        if self._left < 0:
             raise Unwindable("too many steps")
+        if self.late:
+            raise Unwindable("it took too long")
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() > self._until

@@ -142,7 +142,8 @@ class Modules:
     def file(self, path: str) -> CodeFile | WindowsFile | None:
         """The file of a mapping, opened once; None if it cannot be read."""
         if path not in self._files:
-            self._files[path] = self._open(path) if len(self._files) < FILES_AT_MOST else None
+            enough = len(self._files) >= FILES_AT_MOST or self._budgets.steps.late
+            self._files[path] = None if enough else self._open(path)
         return self._files[path]
 
     def _open(self, path: str) -> CodeFile | WindowsFile | None:
