@@ -28,13 +28,13 @@ from tests.unwind.crashes import built, crashed, on
 
 SECONDS = 10  # for one backtrace, on a machine that does much else
 ABIS = on("x86_64-sysv", "aarch64-aapcs64", "arm-hardfloat")
-MUTATIONS = 150
+MUTATIONS = 100
 
 WORDS = st.one_of(
     st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1])
 )
 ONE_EACH = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -36,9 +36,9 @@ class Budget:
 
     __slots__ = ("_left", "_until")
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, seconds: float = SECONDS) -> None:
         self._left = steps
-        self._until = time.monotonic() + SECONDS
+        self._until = time.monotonic() + seconds
 
     def spend(self, steps: int = 1) -> None:
         """Take some away."""
