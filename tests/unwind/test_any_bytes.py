@@ -94,7 +94,7 @@ def test_any_file(abi: str, tmp_path: Path) -> None:
     fault = replace(
         fault,
         modules=tuple(
-            replace(m, path=str(copy)) if m.path == str(library) else m for m in fault.modules
+            m._replace(path=str(copy)) if m.path == str(library) else m for m in fault.modules
         ),
     )
     copy.write_bytes(raw)

@@ -37,7 +37,7 @@ def functions(fault: Fault) -> tuple[str | None, ...]:
 def elsewhere(fault: Fault, file: Path, instead: str) -> Fault:
     """The fault, with a mapped file under another path."""
     modules = tuple(
-        replace(module, path=instead) if module.path == str(file) else module
+        module._replace(path=instead) if module.path == str(file) else module
         for module in fault.modules
     )
     assert modules != fault.modules

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def _quiet() -> Iterator[None]:
 
 
 def dumped(fault: Fault, folder: Path) -> Any:
-    path = minidump.write(folder / "it.dmp", fault, pid=PID, thread=THREAD)
+    path = minidump.write(folder / "it.dmp", replace(fault, thread=THREAD), pid=PID)
     return MinidumpFile.parse(str(path))
 
 
@@ -134,6 +135,8 @@ def windows_fault(path: str) -> Fault:
         stack_base=0x5000,
         stack=bytes(64),
         modules=(Module(0x180000000, 0x180010000, 0, path, True),),
+        kind="exception",
+        parameters=(1, 0x10, 0, 0, 0, 0, 0, 0),
     )
 
 
@@ -154,6 +157,7 @@ def test_a_dll_has_the_name_of_its_pdb(tmp_path: Path) -> None:
     (exception,) = dump.exception.exception_records
     assert exception.ExceptionRecord.ExceptionCode.name == "EXCEPTION_ACCESS_VIOLATION"
     assert exception.ExceptionRecord.ExceptionAddress == 0x180001010
+    assert exception.ExceptionRecord.ExceptionInformation == [1, 0x10]  # wrote to 0x10
     assert dump.sysinfo.PlatformId.name == "VER_PLATFORM_WIN32_NT"
 
 

@@ -48,7 +48,11 @@ _COUNT = Struct("<I")
 _MEMORY = Struct("<QII")  # MINIDUMP_MEMORY_DESCRIPTOR: address, size, where
 _LOCATION = Struct("<II")  # MINIDUMP_LOCATION_DESCRIPTOR: size, where
 _THREAD = Struct("<IIIIQ")  # id, suspended, class, priority, TEB; then its stack and context
-_EXCEPTION_RECORD = Struct("<IIIIQQII120x")  # thread; code, flags, next, address, parameters
+# thread; code, flags, next, address, how many parameters, and those
+_EXCEPTION_RECORD = Struct("<IIIIQQII15Q")
+_PARAMETERS_AT_MOST = 15
+# EXCEPTION_RECORD.ExceptionInformation: EXCEPTION_ACCESS_VIOLATION, EXCEPTION_IN_PAGE_ERROR
+_PARAMETERS = {0xC0000005: 2, 0xC0000006: 3}
 # MINIDUMP_MODULE: base, size, checksum, time, name; a VS_FIXEDFILEINFO; its CV record
 _MODULE = Struct("<QIIII52xIIIIQQ")
 # MINIDUMP_SYSTEM_INFO: CPU, level, revision, CPUs, product, version, platform, name, features
@@ -110,14 +114,13 @@ class _Dump:
         return bytes(self.data)
 
 
-def write(path: str | os.PathLike[str], fault: Fault, *, pid: int, thread: int = 0) -> Path:
+def write(path: str | os.PathLike[str], fault: Fault, *, pid: int) -> Path:
     """Write a fault to ``path`` as a minidump.
 
     Args:
         path: the file; what was there is replaced.
         fault: what the worker left behind.
         pid: the worker's process id.
-        thread: the id of the thread that died; the process's if 0.
 
     Raises:
         NoDump: there is no form for this CPU's registers, or the file cannot be written.
@@ -131,7 +134,7 @@ def write(path: str | os.PathLike[str], fault: Fault, *, pid: int, thread: int =
             hint=f"it has those of {', '.join(CONTEXTS)}; elsewhere the error's own backtrace, "
             "registers and output say what there is to know",
         )
-    raw = _dump(fault, abi.cpu, context, "windows" in abi.os, pid, thread or pid)
+    raw = _dump(fault, abi.cpu, context, "windows" in abi.os, pid)
     file = Path(path)
     try:
         file.write_bytes(raw)
@@ -144,7 +147,8 @@ def write(path: str | os.PathLike[str], fault: Fault, *, pid: int, thread: int =
     return file
 
 
-def _dump(fault: Fault, cpu: str, context: Context, windows: bool, pid: int, thread: int) -> bytes:
+def _dump(fault: Fault, cpu: str, context: Context, windows: bool, pid: int) -> bytes:
+    thread = fault.thread or pid
     dump = _Dump(6 if windows else 8)
     registers = context.pack(fault.registers, fault.program_counter)
     registers_at = dump.add(registers)
@@ -154,10 +158,7 @@ def _dump(fault: Fault, cpu: str, context: Context, windows: bool, pid: int, thr
     dump.stream(_SYSTEM_INFO, _system(dump, context, windows))
     dump.stream(_MISC_INFO, _MISC.pack(_MISC.size, _MISC1_PROCESS_ID, pid, 0, 0, 0))
     dump.stream(_THREAD_LIST, _COUNT.pack(1) + _THREAD.pack(thread, 0, 0, 0, 0) + stack + where)
-    # Windows says where it happened; Breakpad, which address was the trouble.
-    address = fault.program_counter if windows or fault.address is None else fault.address
-    record = _EXCEPTION_RECORD.pack(thread, 0, fault.code & 0xFFFFFFFF, 0, 0, address, 0, 0)
-    dump.stream(_EXCEPTION, record + where)
+    dump.stream(_EXCEPTION, _exception(fault, thread, windows) + where)
     dump.stream(_MEMORY_LIST, _COUNT.pack(1) + stack)
     dump.stream(_MODULE_LIST, _modules(dump, fault, cpu))
     if not windows:
@@ -171,6 +172,17 @@ def _system(dump: _Dump, context: Context, windows: bool) -> bytes:
     name = dump.string("" if windows else "Linux")
     major = 10 if windows else 0
     return _SYSTEM.pack(context.architecture, 0, 0, 1, 0, major, 0, 0, platform, name, 0, 0)
+
+
+def _exception(fault: Fault, thread: int, windows: bool) -> bytes:
+    """Windows says where it happened; Breakpad, which address was the trouble."""
+    at_address = fault.address if not windows else None
+    address = fault.program_counter if at_address is None else at_address
+    count = _PARAMETERS.get(fault.code, 0) if windows else 0
+    parameters = (*fault.parameters[:count], *(0,) * _PARAMETERS_AT_MOST)[:_PARAMETERS_AT_MOST]
+    flags = 0 if windows else fault.detail & 0xFFFFFFFF
+    code = fault.code & 0xFFFFFFFF
+    return _EXCEPTION_RECORD.pack(thread, 0, code, flags, 0, address, count, 0, *parameters)
 
 
 def _modules(dump: _Dump, fault: Fault, cpu: str) -> bytes:
