@@ -203,13 +203,21 @@ def test_frames_of_windows_are_those_that_the_worker_found() -> None:
     assert [str(f) for f in backtrace(fault)] == ["lib.dll+0x1010", "lib.dll+0x2020", "0x42"]
 
 
+DLL = """
+#define FRAME __attribute__((noinline))
+#define EXPORT __declspec(dllexport) FRAME
+EXPORT int one(int x) { return x + 1; }
+EXPORT int two(int x) { return x * one(x); }
+FRAME static int own(int x) { return two(x) ^ two(x + 1); }
+EXPORT int zoo(int x) { return own(x) + own(x + 2); }
+"""
+
+
 @pytest.mark.needs("ziglang", install="pip install ziglang")
 def test_functions_of_a_dll_are_those_that_it_exports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = "__declspec(dllexport) int one(int x) { return x + 1; }\n"
-    source += "__declspec(dllexport) int two(int x) { return x * one(x); }\n"
-    library = compile_library(source, "x86_64-windows", tmp_path, "lib")
+    library = compile_library(DLL, "x86_64-windows", tmp_path, "lib")
     with pefile.PE(str(library)) as pe:
         at = {e.name.decode(): e.address for e in pe.DIRECTORY_ENTRY_EXPORT.symbols}
     # Wine's drives are links in its prefix
@@ -222,6 +230,18 @@ def test_functions_of_a_dll_are_those_that_it_exports(
     first, second = backtrace(windows_fault(path, pc, back))
     assert str(first) == f"lib.dll+{at['one'] + 1:#x} (one+0x1)"
     assert str(second) == f"lib.dll+{at['two'] + 5:#x} (two+0x5)"
+
+
+@pytest.mark.needs("ziglang", install="pip install ziglang")
+def test_a_static_function_of_a_dll_does_not_pass_for_the_one_before(tmp_path: Path) -> None:
+    library = compile_library(DLL, "x86_64-windows", tmp_path, "lib")
+    with pefile.PE(str(library)) as pe:
+        exported = {e.address for e in pe.DIRECTORY_ENTRY_EXPORT.symbols}
+        begins = {f.struct.BeginAddress for f in pe.DIRECTORY_ENTRY_EXCEPTION} - exported
+    assert begins
+    for begin in begins:
+        (frame,) = backtrace(windows_fault(str(library), 0x180000000 + begin + 1))
+        assert frame.symbol is None
 
 
 @pytest.mark.parametrize("abi", on("x86_64-sysv", "arm-hardfloat"))

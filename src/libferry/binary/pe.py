@@ -68,7 +68,8 @@ OPTIONAL: dict[int, tuple[Literal[32, 64], int, Struct, int]] = {
 FILE_ALIGNMENT_OFFSET = 36
 SIZE_OF_HEADERS_OFFSET = 60
 DIRECTORY = Struct("<II")  # RVA, size
-DIRECTORY_EXPORT, DIRECTORY_IMPORT, DIRECTORY_DEBUG, DIRECTORY_DELAY_IMPORT = 0, 1, 6, 13
+DIRECTORY_EXPORT, DIRECTORY_IMPORT, DIRECTORY_DELAY_IMPORT = 0, 1, 13
+DIRECTORY_EXCEPTION, DIRECTORY_DEBUG = 3, 6
 
 # "Section Table": virtual size, RVA, size in file, offset in file, characteristics
 SECTION = Struct("<8xIIII12xI")
@@ -91,6 +92,11 @@ DEBUG = Struct("<12xIIII")
 IMAGE_DEBUG_TYPE_CODEVIEW = 2
 DEBUG_ENTRIES_AT_MOST = 64
 CODE_VIEW_AT_MOST = 1024  # bytes: a signature, a GUID, an age, and a path
+
+# "The .pdata Section", as x64 has it: begin, end, unwind information
+IMAGE_FILE_MACHINE_AMD64 = 0x8664
+FUNCTION = Struct("<I8x")
+FUNCTIONS_AT_MOST = 1 << 20
 
 WORD = Struct("<H")
 DWORD = Struct("<I")
@@ -205,6 +211,20 @@ class Image:
             # Behind a section's bytes in the file, memory is filled with zeros.
             row = table.bytes(offset, min(record.size, table.size - offset), what)
             yield record.unpack(row.ljust(record.size, b"\0"))
+
+
+def function_starts(image: Image) -> list[int]:
+    """Give the RVAs where functions begin, of all that the exception directory lists.
+
+    On x64 those are all that call another. Other CPUs have other tables, or none; for them
+    this is empty.
+    """
+    where = image.directory(DIRECTORY_EXCEPTION)
+    if where is None or image.machine != IMAGE_FILE_MACHINE_AMD64:
+        return []
+    what = "the exception directory"
+    count = min(where[1] // FUNCTION.size, FUNCTIONS_AT_MOST)
+    return sorted(image.at(where[0], what).table(FUNCTION, 0, count, what))
 
 
 def code_view(image: Image) -> bytes | None:

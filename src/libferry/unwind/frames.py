@@ -72,20 +72,31 @@ def backtrace(fault: Fault, limit: int = 64, *, worker: bool = False) -> tuple[F
     with ExitStack() as opened:
         steps = Budget(STEPS)
         modules = Modules(fault.modules, cpu, opened, Budgets(steps, Budget(SYMBOLS)))
+        walk = Walk(fault, cpu, modules, steps)
         if "windows" in abi.os:
-            found = _found_by_worker(fault, cpu)[:limit]
+            found = _found_by_worker(fault, cpu, modules, walk)[:limit]
         else:
-            found = Walk(fault, cpu, modules, steps).addresses(limit)
+            found = walk.addresses(limit)
         frames = [_frame(modules, address, exact) for address, exact in found]
     return tuple(frames if worker else _without_worker(frames))
 
 
-def _found_by_worker(fault: Fault, cpu: Cpu) -> list[tuple[int, bool]]:
-    """The frames that a Windows worker found itself, which may begin with the fault's."""
-    callers = fault.frames[:FRAMES_AT_MOST]
-    if callers[:1] == (fault.program_counter,):
+def _found_by_worker(
+    fault: Fault, cpu: Cpu, modules: Modules, walk: Walk
+) -> list[tuple[int, bool]]:
+    """The frames that a Windows worker found itself, which may begin with the fault's.
+
+    After a jump to where no code is, a chain of frame pointers misses who jumped.
+    """
+    pc = fault.program_counter & cpu.mask
+    callers = [address & cpu.mask for address in fault.frames[:FRAMES_AT_MOST]]
+    if callers[:1] == [pc]:
         callers = callers[1:]
-    return [(fault.program_counter & cpu.mask, True)] + [(a & cpu.mask, False) for a in callers]
+    if not modules.is_code(pc):
+        jumped = [address for address, _ in walk.addresses(2)[1:]]
+        if jumped != callers[:1]:
+            callers = jumped + callers
+    return [(pc, True)] + [(address, False) for address in callers]
 
 
 def _frame(modules: Modules, address: int, exact: bool) -> Frame:

@@ -84,10 +84,18 @@ def of_elf(image: Image, code_mask: int, budget: Budget) -> SymbolTable:
 
 
 def of_pe(window: Window) -> SymbolTable:
-    """The exported functions of a PE file, which say where they begin and not where they end."""
+    """The exported functions of a PE file, which says where they begin and not where they end.
+
+    What begins between two exports, such as a static function, is in x64's table for
+    exceptions. It gets a row without a name, so that it does not pass for the export before.
+    """
     try:
+        image = pe.Image(window)
         found = [export for export in pe.exports(window) if export.kind == "function"]
+        others = set(pe.function_starts(image)) - {export.address for export in found}
     except FerryError:
-        found = []
-    rows = [_Row(export.address, 0, 0, number) for number, export in enumerate(found)]
-    return SymbolTable(rows, None, [export.name for export in found])
+        found, others = [], set()
+    names = [export.name for export in found]
+    rows = [_Row(export.address, 1, 0, number) for number, export in enumerate(found)]
+    rows += [_Row(start, 0, 0, len(names)) for start in others]
+    return SymbolTable(rows, None, [*names, ""])
