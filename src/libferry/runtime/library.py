@@ -25,6 +25,7 @@ from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
+from libferry.runtime.namespaces import Namespace
 from libferry.runtime.services import Services
 from libferry.runtime.values import making
 from libferry.runtime.variadic import TypedValue
@@ -49,7 +50,7 @@ class Library:
     Attributes:
         binary: what its file says of itself.
         abi: the ABI it is called by, such as ``i386-windows``.
-        isolation: ``in-process`` or ``worker``.
+        isolation: ``in-process``, ``namespace`` or ``worker``.
         through: what runs its worker, or ``this process``.
         pid: its worker's process id, or this process's.
         aio: its functions, to be awaited: ``await lib.aio.f(1, 2)``.
@@ -60,7 +61,7 @@ class Library:
         binary: Binary,
         abi: str,
         session: _core.Session,
-        worker: Worker | None,
+        home: Worker | Namespace | None,
         services: Services,
         handle: int,
         header: Header,
@@ -68,7 +69,11 @@ class Library:
     ) -> None:
         self.binary = binary
         self.abi = abi
-        self.isolation = "worker" if worker else "in-process"
+        worker = home if isinstance(home, Worker) else None
+        self._ferry_namespace = home if isinstance(home, Namespace) else None
+        self.isolation = (
+            "worker" if worker else "namespace" if self._ferry_namespace else "in-process"
+        )
         self.through = worker.runner.through if worker else "this process"
         self.pid = worker.pid if worker else os.getpid()
         self._ferry_session = session
@@ -439,7 +444,10 @@ class Library:
         if self._ferry_worker:
             self._ferry_worker.close()
         else:
+            was_closed = self._ferry_session.closed
             self._ferry_session.close(self._ferry_handle)
+            if self._ferry_namespace and not was_closed:
+                self._ferry_namespace.leave()
 
     def __enter__(self) -> Self:
         return self
