@@ -17,19 +17,20 @@ from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
+    LibraryClosed,
     SymbolNotFound,
 )
+from libferry.guard import Loaded
 from libferry.runtime import functions, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
+from libferry.runtime.loaded import Contents
 from libferry.runtime.memory import Buffer, Out, Pointer
-from libferry.runtime.namespaces import Namespace
 from libferry.runtime.services import Services
 from libferry.runtime.values import making
 from libferry.runtime.variadic import TypedValue
-from libferry.runtime.worker import Worker
 
 LARGEST_SIZE = 1 << 47  # bytes: an address space
 
@@ -61,7 +62,7 @@ class Library:
         binary: Binary,
         abi: str,
         session: _core.Session,
-        home: Worker | Namespace | None,
+        contents: Contents,
         services: Services,
         handle: int,
         header: Header,
@@ -69,11 +70,9 @@ class Library:
     ) -> None:
         self.binary = binary
         self.abi = abi
-        worker = home if isinstance(home, Worker) else None
-        self._ferry_namespace = home if isinstance(home, Namespace) else None
-        self.isolation = (
-            "worker" if worker else "namespace" if self._ferry_namespace else "in-process"
-        )
+        worker = contents.worker
+        self._ferry_contents = contents
+        self.isolation = "worker" if worker else "namespace" if contents.namespace else "in-process"
         self.through = worker.runner.through if worker else "this process"
         self.pid = worker.pid if worker else os.getpid()
         self._ferry_session = session
@@ -435,19 +434,33 @@ class Library:
         return self._ferry_session.last_error
 
     @property
+    def loaded(self) -> Loaded:
+        """All files with code in the library's process, as ``LoadedFile``s with digests.
+
+        The kernel tells what is mapped. Of a Windows process it is the worker that does:
+        it lists the modules, and a hostile one may leave some out.
+
+        Raises:
+            LibraryClosed: there is no such process any more.
+        """
+        if self.closed:
+            raise LibraryClosed("list what was loaded", "the library is closed", hint="ask before")
+        return self._ferry_contents.files(self._ferry_services, self.abi)
+
+    @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
         return self._ferry_session.closed
 
     def close(self) -> None:
         """Close the library, and end its worker. Twice is fine."""
+        if self.closed:
+            return
         if self._ferry_worker:
             self._ferry_worker.close()
         else:
-            was_closed = self._ferry_session.closed
             self._ferry_session.close(self._ferry_handle)
-            if self._ferry_namespace and not was_closed:
-                self._ferry_namespace.leave()
+        self._ferry_contents.close()
 
     def __enter__(self) -> Self:
         return self

@@ -18,10 +18,12 @@ from libferry.errors import (
     LoadError,
     NoRunner,
 )
+from libferry.guard import Expected, Loaded
 from libferry.loader import locate
 from libferry.runtime import namespaces, wine
 from libferry.runtime import runner as runners
 from libferry.runtime.library import LARGEST_SIZE, Library
+from libferry.runtime.loaded import Contents
 from libferry.runtime.opening import open_library
 from libferry.runtime.worker import Start, Worker
 
@@ -47,6 +49,7 @@ def load(
     arena: int | None = None,
     spin: bool = True,
     threads: Threads | None = None,
+    expect: str | Mapping[str, str] | Loaded | None = None,
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -72,6 +75,11 @@ def load(
             and costs a few microseconds a call.
         threads: ``"one"`` for a library that is not thread-safe: calls of several Python
             threads are then made one after the other. None is as the header says.
+        expect: the digest that the library has, as ``"sha256:..."``; or those of all that
+            may be loaded with it, as ``ferry.snapshot("file.json")`` gives them
+            (libferry.guard.snapshot). A library whose digest is given is copied, digested
+            and opened from that copy, which nobody can change; what it needs is compared
+            when it has been loaded.
 
     Raises:
         LibraryNotFound, BadBinary: there is no such library, or it is none.
@@ -124,6 +132,7 @@ def load(
     declared = _declared(abi.name, header, contract, include, define or {})
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = _nanoseconds(timeout)
+    expected = None if expect is None else Expected.of(expect)
     namespace = None
     if isolation == "worker" or not fits:
         start = Start(
@@ -149,16 +158,19 @@ def load(
             error_location=namespace.error_location if namespace else 0,
             key_block=namespace.block if namespace else 0,
         )
-    home = worker or namespace
+    contents = None
     try:
-        services, handle = open_library(binary, abi.name, session, home)
+        contents = Contents(binary, worker, namespace, expected)
+        services, handle = open_library(binary, abi.name, session, contents)
     except FerryError:
         if worker:
             worker.close()
-        if namespace:
+        if contents:
+            contents.close()
+        elif namespace:
             namespace.leave()
         raise
-    return Library(binary, abi.name, session, home, services, handle, declared, encoding)
+    return Library(binary, abi.name, session, contents, services, handle, declared, encoding)
 
 
 def _pages(size: int) -> int:

@@ -173,7 +173,7 @@ def room(path: str | os.PathLike[str]) -> int:
 
 def _make() -> Namespace | str:
     """A new namespace, or the loader's words."""
-    global _claimed  # noqa: PLW0603
+    global _claimed
     handle, number, message = _core.namespace_open(NEW, COMPANION, False)
     if not handle and is_full(message):
         return message
