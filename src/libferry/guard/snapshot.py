@@ -5,7 +5,7 @@ What ``expect=`` takes, and what it allows:
 * ``"sha256:..."``: the library has these bytes. Nothing is said of what it needs.
 * a mapping of paths or file names to digests: nothing else may be there, save for what
   ``"system"`` allows, if the mapping has it: ``{"libfoo.so": "sha256:...", "system": "any"}``
-  lets in the files of root in the system's library folders.
+  lets in what lies in /lib and /usr and only root can change.
 * what ``snapshot("file.json")`` read, which ``lib.loaded.write("file.json")`` wrote.
 
 A file that is expected and not there is no difference: it can do no harm.
@@ -26,7 +26,7 @@ from libferry.guard.files import LoadedFile
 
 FORMAT = "libferry snapshot 1"
 SYSTEM = "system"
-SYSTEM_FOLDERS = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
+SYSTEM_FOLDERS = ("/lib", "/lib32", "/lib64", "/usr")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -98,7 +98,7 @@ class Expected:
     Attributes:
         library: the digest that the library itself has, if only that was given.
         files: digests by path or by file name.
-        system: whether root's files in the system's folders need no digest.
+        system: whether what only root can change there needs no digest.
     """
 
     library: str | None
@@ -171,7 +171,7 @@ def _checked(name: str, digest: object, instead: str = "'sha256:' and 64 digits"
 
 
 def is_systems(path: str) -> bool:
-    """Whether a file lies in the system's library folders, and only root can change it."""
+    """Whether a file lies in the system's folders, and only root can change it."""
     real = os.path.realpath(path)
     if not real.startswith(tuple(f"{folder}/" for folder in SYSTEM_FOLDERS)):
         return False
