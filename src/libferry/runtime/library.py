@@ -21,7 +21,7 @@ from libferry.errors import (
     SymbolNotFound,
 )
 from libferry.guard import Loaded
-from libferry.runtime import functions, symbols, values
+from libferry.runtime import explain, functions, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
@@ -441,10 +441,12 @@ class Library:
         it lists the modules, and a hostile one may leave some out.
 
         Raises:
-            LibraryClosed: there is no such process any more.
+            LibraryClosed, LibraryCrashed: there is no such process any more.
         """
         if self.closed:
             raise LibraryClosed("list what was loaded", "the library is closed", hint="ask before")
+        if self._ferry_session.death():
+            raise explain.crash(self._ferry_session, "list what was loaded")
         return self._ferry_contents.files(self._ferry_services, self.abi)
 
     @property
