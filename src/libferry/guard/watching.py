@@ -159,8 +159,8 @@ class _Watch:
             fcntl.ioctl(self._listener, SEND, bytearray(RESPONSE.pack(number, *answer)))
 
     def _end(self, thread: int) -> None:
-        """Kill the program, and the process of its that was about to run the code."""
-        for process in (thread, self._child):
+        """Kill the program, and then what of it was about to run the code: it may wait for it."""
+        for process in (self._child, thread):
             with suppress(OSError):
                 os.kill(process, signal.SIGKILL)
 
