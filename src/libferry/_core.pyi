@@ -1,6 +1,6 @@
 """The compiled half; native/extension has its story."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 KIND_VOID: Final[int]
@@ -50,6 +50,7 @@ class Session:
     def services(self) -> tuple[int, ...]: ...
     def close(self, handle: int = 0, /) -> None: ...
     def death(self) -> dict[str, Any]: ...
+    def fault(self) -> tuple[bytes, bytes, bytes] | None: ...
 
 class Plan:
     signature: Any
@@ -152,6 +153,7 @@ def set_hooks(
     count: object,
     ended: object,
     arena: object,
+    called: object,
     map: object,
     batch: object,
 ) -> None: ...
@@ -242,3 +244,23 @@ def namespace_open(number: int, path: bytes, hold: bool, /) -> tuple[int, int, s
 def namespace_close(handle: int, hold: bool, /) -> None: ...
 def namespace_files(handle: int, /) -> list[str]: ...
 def namespace_flush(library: int, /) -> None: ...
+
+class SpawnError(OSError):
+    """A child could not be born as planned.
+
+    Attributes:
+        step: index of the plan's step that failed, or None.
+        kind: the step's kind (``"LANDLOCK"``), or CLONE, DESCRIPTORS, LISTENER or EXEC.
+    """
+
+    step: int | None
+    kind: str
+
+def spawn(
+    argv: Sequence[bytes],
+    environment: Sequence[bytes],
+    descriptors: dict[int, int],
+    plan: bytes | None,
+    /,
+) -> tuple[int, int, int]: ...
+def kernel() -> dict[str, Any]: ...
