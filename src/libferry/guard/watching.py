@@ -8,6 +8,9 @@ each executable mapping, its own and its children's, waits for ``_answer``. What
 * execve: the file, the interpreters of a script, and the loader that a program names. The
   kernel maps these itself, and no call of the program's tells of it.
 
+The child is an ordinary fork, and no worker's (native/extension/spawn.c): that one leaves the
+terminal's session, and its execve is answered for it, where here it is the first to be judged.
+
 This finds what was swapped or slipped in. It is no wall against the program itself: one
 that is hostile can let another thread exchange a descriptor between look and use
 (seccomp_unotify(2) says so), or write code to anonymous memory, as every JIT compiler does.
