@@ -69,7 +69,7 @@ def test_who_ends_by_a_signal_is_reported_as_a_shell_does(tmp_path: Path) -> Non
 
 def test_a_signal_is_passed_on(tmp_path: Path) -> None:
     script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-    words = [*COMMAND, "run", "--snapshot", tmp_path / "s", "--", "sh", "-c", script]
+    words = [*COMMAND, "run", "--snapshot", str(tmp_path / "s"), "--", "sh", "-c", script]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def opened(path: Path, **options: object) -> ferry.Library:
     return ferry.load(path, header=HEADER, isolation="namespace", **options)  # type: ignore[arg-type]
 
 
-def fresh(script: str, *words: object, **environment: str) -> object:
+def fresh(script: str, *words: object, **environment: str) -> Any:
     """What a script prints as JSON, in a Python of its own."""
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, words)],
@@ -266,7 +267,7 @@ def test_the_limit_is_known_before_it_is_hit(
 ) -> None:
     path = request.getfixturevalue(kind)
     real = fresh(REAL, path, **environment)
-    room, fitted, left, message, hint = fresh(OURS, path, **environment)  # type: ignore[misc]
+    room, fitted, left, message, hint = fresh(OURS, path, **environment)
     assert (room, fitted, left) == (real, real, 0)
     assert f"{real} namespaces" in message
     assert "isolation='worker'" in hint

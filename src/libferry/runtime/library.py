@@ -21,9 +21,10 @@ from libferry.errors import (
     SymbolNotFound,
 )
 from libferry.guard import Loaded
-from libferry.runtime import explain, functions, symbols, values
+from libferry.runtime import functions, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
+from libferry.runtime.crash import crash
 from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.loaded import Contents
@@ -446,7 +447,7 @@ class Library:
         if self.closed:
             raise LibraryClosed("list what was loaded", "the library is closed", hint="ask before")
         if self._ferry_session.death():
-            raise explain.crash(self._ferry_session, "list what was loaded")
+            raise crash(self._ferry_session, "list what was loaded")
         return self._ferry_contents.files(self._ferry_services, self.abi)
 
     @property
