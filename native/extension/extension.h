@@ -11,6 +11,7 @@
  *   pointer.c    the same for what is passed by pointer
  *   unpack.c     cells of the frame to Python values
  *   session.c    Session: one opened library, in this process or in a worker
+ *   namespace.c  a C library of its own for some of those in this process
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
  *   spawn.c      a worker's process: clone, its confinement (confine.c), execve
@@ -158,6 +159,8 @@ typedef struct {
     uint32_t holds;          /* it, 0 if none is; and how many calls deep */
     _Atomic uint32_t bell; /* futex of who waits for any of several calls */
     struct callback_table *callbacks; /* NULL: there were none */
+    int *(*error_location)(void); /* of a namespace's own C library; NULL: it is ours */
+    uint32_t key_block;           /* that namespace's */
     struct lane_record lanes[CHANNEL_LANES + CHANNEL_GUESTS];
 } Session;
 
@@ -242,6 +245,15 @@ static inline bool session_use(Session *session)
 #endif
     return true;
 }
+
+/* ---- namespace.c ---- */
+
+/* Whether the calling thread is a library's own, with a callback on it. */
+extern _Thread_local bool guest_thread __attribute__((tls_model("initial-exec")));
+/* Before a call of this thread into a namespace: what it keeps under pthread keys there is
+ * the owner's, or nothing. */
+void namespace_prepare(uint32_t block, const void *owner);
+extern PyMethodDef namespace_functions[];
 
 /* ---- supervised.c ---- */
 

@@ -81,7 +81,7 @@ static bool call_here(Function *function, struct ferry_frame *frame)
 {
     Session *session = function->session;
     struct call call = {.outer = current_call, .session = session};
-    int *error_number = &errno; /* this thread's: the address stays */
+    int *error_number; /* this thread's: the address stays */
     int after;
 
     if (call.outer && !stack_suffices()) {
@@ -95,6 +95,12 @@ static bool call_here(Function *function, struct ferry_frame *frame)
         if (session->lane_limit == 1)
             session_leave(session);
         return false;
+    }
+    if (session->error_location) {
+        namespace_prepare(session->key_block, (void *)(uintptr_t)session->serial);
+        error_number = session->error_location();
+    } else {
+        error_number = &errno;
     }
     current_call = &call;
     call.thread = function->keep_gil ? NULL : PyEval_SaveThread();

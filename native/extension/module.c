@@ -119,6 +119,7 @@ static int execute(PyObject *module)
         !add_type(module, &field_spec, &field_type) || !add_type(module, &part_spec, &part_type) ||
         PyModule_AddFunctions(module, record_functions) != 0 ||
         PyModule_AddFunctions(module, queue_functions) != 0 ||
+        PyModule_AddFunctions(module, namespace_functions) != 0 ||
         PyModule_AddFunctions(module, spawn_functions) != 0)
         return -1;
     spawn_error = PyErr_NewException("libferry._core.SpawnError", PyExc_OSError, NULL);

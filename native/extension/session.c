@@ -305,15 +305,17 @@ static bool map_channel(Session *session, uint64_t arena)
 
 static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"arena", "spin_ns", "timeout_ns", "doorbell", "one_thread", NULL};
-    unsigned long long arena = 0, timeout_ns = 0;
-    unsigned int spin_ns = 0;
+    static char *names[] = {"arena", "spin_ns", "timeout_ns", "doorbell", "one_thread",
+                            "error_location", "key_block", NULL};
+    unsigned long long arena = 0, timeout_ns = 0, error_location = 0;
+    unsigned int spin_ns = 0, key_block = 0;
     int doorbell = 0, one_thread = 0;
     static _Atomic uint64_t serial;
     Session *session;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKpp", names, &arena, &spin_ns, &timeout_ns,
-                                     &doorbell, &one_thread))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKppKI", names, &arena, &spin_ns,
+                                     &timeout_ns, &doorbell, &one_thread, &error_location,
+                                     &key_block))
         return NULL;
     if (arena > (unsigned long long)INT64_MAX / 2) { /* also every negative number */
         PyErr_SetString(PyExc_ValueError, "no arena is that large");
@@ -330,6 +332,8 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     session->spin_ns = spin_ns;
     session->timeout_ns = timeout_ns;
     session->doorbell = doorbell;
+    *(void **)&session->error_location = (void *)(uintptr_t)error_location;
+    session->key_block = key_block;
     session->lane_limit = one_thread ? 1 : CHANNEL_LANES;
     for (uint32_t i = CHANNEL_LANES; i < CHANNEL_LANES + CHANNEL_GUESTS; i++)
         session->lanes[i].started = true; /* no thread of the worker's is to serve it */

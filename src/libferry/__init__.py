@@ -31,6 +31,7 @@ from libferry.errors import (
     UnexpectedCode,
     UnsupportedDeclaration,
 )
+from libferry.guard import LoadedFile, snapshot
 from libferry.runtime import Array, Buffer, Callback, Library, Out, Pointer, Struct, load
 
 __version__ = "0.1.0"
@@ -53,6 +54,7 @@ __all__ = [
     "LibraryCrashed",
     "LibraryNotFound",
     "LoadError",
+    "LoadedFile",
     "NamespacesFull",
     "NestedTooDeep",
     "NoRunner",
@@ -69,4 +71,5 @@ __all__ = [
     "UnsupportedDeclaration",
     "inspect",
     "load",
+    "snapshot",
 ]

@@ -21,6 +21,7 @@ from libferry import _core
 from libferry.binary import read
 from libferry.contract import declare
 from libferry.runtime.library import Library
+from libferry.runtime.loaded import Contents
 from libferry.runtime.opening import open_library
 from libferry.runtime.runner import find
 from libferry.runtime.worker import Start, Worker
@@ -178,11 +179,12 @@ class Supervised:
         self.session = self.worker.session
         self.session.phase = LOADING
         binary = read(compiled(SOURCE, abi))
-        services, handle = open_library(binary, abi, self.session, self.worker)
+        contents = Contents(binary, self.worker, None, None)
+        services, handle = open_library(binary, abi, self.session, contents)
         self.session.phase = SERVING
         header = declare(HEADER, abi)
         self.lib: Any = Library(
-            binary, abi, self.session, self.worker, services, handle, header, "utf-8"
+            binary, abi, self.session, contents, services, handle, header, "utf-8"
         )
 
     def violation(self) -> dict[str, Any]:

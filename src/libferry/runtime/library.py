@@ -17,18 +17,21 @@ from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeclarationError,
+    LibraryClosed,
     SymbolNotFound,
 )
+from libferry.guard import Loaded
 from libferry.runtime import functions, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
+from libferry.runtime.crash import crash
 from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
+from libferry.runtime.loaded import Contents
 from libferry.runtime.memory import Buffer, Out, Pointer
 from libferry.runtime.services import Services
 from libferry.runtime.values import making
 from libferry.runtime.variadic import TypedValue
-from libferry.runtime.worker import Worker
 
 LARGEST_SIZE = 1 << 47  # bytes: an address space
 
@@ -49,7 +52,7 @@ class Library:
     Attributes:
         binary: what its file says of itself.
         abi: the ABI it is called by, such as ``i386-windows``.
-        isolation: ``in-process`` or ``worker``.
+        isolation: ``in-process``, ``namespace`` or ``worker``.
         through: what runs its worker, or ``this process``.
         pid: its worker's process id, or this process's.
         aio: its functions, to be awaited: ``await lib.aio.f(1, 2)``.
@@ -60,7 +63,7 @@ class Library:
         binary: Binary,
         abi: str,
         session: _core.Session,
-        worker: Worker | None,
+        contents: Contents,
         services: Services,
         handle: int,
         header: Header,
@@ -68,7 +71,9 @@ class Library:
     ) -> None:
         self.binary = binary
         self.abi = abi
-        self.isolation = "worker" if worker else "in-process"
+        worker = contents.worker
+        self._ferry_contents = contents
+        self.isolation = "worker" if worker else "namespace" if contents.namespace else "in-process"
         self.through = worker.runner.through if worker else "this process"
         self.pid = worker.pid if worker else os.getpid()
         self._ferry_session = session
@@ -430,16 +435,35 @@ class Library:
         return self._ferry_session.last_error
 
     @property
+    def loaded(self) -> Loaded:
+        """All files with code in the library's process, as ``LoadedFile``s with digests.
+
+        The kernel tells what is mapped. Of a Windows process it is the worker that does:
+        it lists the modules, and a hostile one may leave some out.
+
+        Raises:
+            LibraryClosed, LibraryCrashed: there is no such process any more.
+        """
+        if self.closed:
+            raise LibraryClosed("list what was loaded", "the library is closed", hint="ask before")
+        if self._ferry_session.death():
+            raise crash(self._ferry_session, "list what was loaded")
+        return self._ferry_contents.files(self._ferry_services, self.abi)
+
+    @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
         return self._ferry_session.closed
 
     def close(self) -> None:
         """Close the library, and end its worker. Twice is fine."""
+        if self.closed:
+            return
         if self._ferry_worker:
             self._ferry_worker.close()
         else:
             self._ferry_session.close(self._ferry_handle)
+        self._ferry_contents.close()
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import mmap
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from libferry import _core
 from libferry.binary import read
@@ -18,14 +18,16 @@ from libferry.errors import (
     LoadError,
     NoRunner,
 )
+from libferry.guard import Expected, Loaded
 from libferry.loader import locate
+from libferry.runtime import namespaces, wine
 from libferry.runtime import runner as runners
-from libferry.runtime import wine
 from libferry.runtime.library import LARGEST_SIZE, Library
+from libferry.runtime.loaded import Contents
 from libferry.runtime.opening import open_library
 from libferry.runtime.worker import Start, Worker
 
-Isolation = Literal["auto", "in-process", "worker"]
+Isolation = Literal["auto", "in-process", "namespace", "worker"]
 Threads = Literal["many", "one"]
 
 SPIN_NS = 50_000  # about what it costs to wake an idle processor
@@ -47,6 +49,7 @@ def load(
     arena: int | None = None,
     spin: bool = True,
     threads: Threads | None = None,
+    expect: str | Mapping[str, str] | Loaded | None = None,
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -60,7 +63,9 @@ def load(
         include: folders in which to look for what the header includes.
         define: macros to define before it, by name.
         isolation: ``"in-process"``, ``"worker"`` (a process of its own), or ``"auto"``:
-            in-process if this process can hold it.
+            in-process if this process can hold it. ``"namespace"``: in this process, with
+            everything it needs apart from all else here, so that two versions of a library
+            live side by side (libferry.runtime.namespaces).
         sysroot: a folder with the target's C library, for libraries of another system.
         timeout: seconds a call may take; then its worker is ended. Workers only.
         encoding: of ``char`` strings; None gives and takes bytes.
@@ -70,18 +75,25 @@ def load(
             and costs a few microseconds a call.
         threads: ``"one"`` for a library that is not thread-safe: calls of several Python
             threads are then made one after the other. None is as the header says.
+        expect: the digest that the library has, as ``"sha256:..."``; or those of all that
+            may be loaded with it, as ``ferry.snapshot("file.json")`` gives them
+            (libferry.guard.snapshot). A library whose digest is given is copied, digested
+            and opened from that copy, which nobody can change; what it needs is compared
+            when it has been loaded.
 
     Raises:
         LibraryNotFound, BadBinary: there is no such library, or it is none.
         NoRunner: nothing here can host it; the hint names the package that can.
         LoadError: its own loader refused it.
+        NamespacesFull: this process can hold no further namespace.
+        UnexpectedCode: what was loaded is not what ``expect`` says.
         DeclarationError: the header cannot be read, or declares what cannot be called.
     """
-    if isolation not in ("auto", "in-process", "worker"):
+    if isolation not in get_args(Isolation):
         raise ArgumentTypeError(
             "load a library",
             f"isolation is {isolation!r}",
-            hint="'auto', 'in-process' or 'worker'",
+            hint="'auto', 'in-process', 'namespace' or 'worker'",
         )
     if threads not in ("many", "one", None):
         raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
@@ -109,10 +121,10 @@ def load(
         )
     abi = runners.abi_of(binary)
     fits = abi.name == runners.host_abi() and root is None
-    if isolation == "in-process" and not fits:
+    if isolation in ("in-process", "namespace") and not fits:
         reason = "a sysroot was given" if root else f"this process is {runners.host_abi()}"
         raise NoRunner(
-            f"load {file.name} in-process",
+            f"load {file.name} into this process",
             f"it is {abi.name} and {reason}",
             hint="isolation='auto' gives it a worker of its own",
         )
@@ -120,6 +132,8 @@ def load(
     declared = _declared(abi.name, header, contract, include, define or {})
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = _nanoseconds(timeout)
+    expected = None if expect is None else Expected.of(expect)
+    namespace = None
     if isolation == "worker" or not fits:
         start = Start(
             runners.find(abi.name, root),
@@ -137,14 +151,26 @@ def load(
                 "a call inside this process cannot be ended",
                 hint="isolation='worker' gives it a process that can",
             )
-        worker, session = None, _core.Session(one_thread=one_thread)
+        worker = None
+        namespace = namespaces.enter(binary.path) if isolation == "namespace" else None
+        session = _core.Session(
+            one_thread=one_thread,
+            error_location=namespace.error_location if namespace else 0,
+            key_block=namespace.block if namespace else 0,
+        )
+    contents = None
     try:
-        services, handle = open_library(binary, abi.name, session, worker)
+        contents = Contents(binary, worker, namespace, expected)
+        services, handle = open_library(binary, abi.name, session, contents)
     except FerryError:
         if worker:
             worker.close()
+        if contents:
+            contents.close()
+        elif namespace:
+            namespace.leave()
         raise
-    return Library(binary, abi.name, session, worker, services, handle, declared, encoding)
+    return Library(binary, abi.name, session, contents, services, handle, declared, encoding)
 
 
 def _pages(size: int) -> int:

@@ -6,29 +6,27 @@ from libferry import _core
 from libferry.binary import Binary
 from libferry.errors import LoadError
 from libferry.runtime import wine
+from libferry.runtime.loaded import Contents
 from libferry.runtime.services import Services
-from libferry.runtime.worker import Worker
 
 
 def open_library(
-    binary: Binary, abi: str, session: _core.Session, worker: Worker | None
+    binary: Binary, abi: str, session: _core.Session, contents: Contents
 ) -> tuple[Services, int]:
     """The session's services, and the loader's handle of the library.
 
     Raises:
         LoadError: the loader refused it.
+        NamespacesFull: it had no room for it.
+        UnexpectedCode: something else was loaded than was expected.
     """
     services = Services(session, abi)
-    path = binary.path.absolute()
-    windows = worker is not None and worker.runner.windows
-    target = str(path)
-    if windows:
-        target = path.name if wine.is_system(path) else wine.windows_path(path)
-    handle, message = services.open(target)
+    handle, message = contents.open(services)
     if not handle:
-        raise _refused(binary, abi, message, windows)
-    if windows:
+        raise _refused(binary, abi, message, contents.windows)
+    if contents.windows:
         _choose_errno(services, binary)
+    contents.check(services, abi)
     return services, handle
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from libferry import _core
 from libferry.abi import CType, Pointer
-from libferry.contract import declare
+from libferry.contract import Signature, declare
 from libferry.errors import ChannelError
 from libferry.runtime.binding import compile_plan
 
@@ -91,6 +91,11 @@ class Services:
         self._store = _core.Function(
             session, self._copy.address, "store", compile_plan(store, _Plain()), False, True
         )
+
+    def reach(self, address: int, signature: Signature) -> _core.Function:
+        """One more function of the library's process, of numbers and of buffers."""
+        plan = compile_plan(signature, _Plain())
+        return _core.Function(self._copy.session, address, signature.name, plan, False, False)
 
     def open(self, path: str) -> tuple[int, str]:
         """Open a library: its handle, and the loader's words if that is 0."""
