@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from libferry import _core
 from libferry.binary import Binary
 from libferry.errors import LoadError
@@ -10,10 +12,18 @@ from libferry.runtime.services import Services
 from libferry.runtime.worker import Worker
 
 
-def open_library(
-    binary: Binary, abi: str, session: _core.Session, worker: Worker | None
-) -> tuple[Services, int]:
-    """The session's services, and the loader's handle of the library.
+@dataclass(frozen=True)
+class Opened:
+    """An open library: in which worker, if in any, and the loader's handle of it."""
+
+    worker: Worker | None
+    session: _core.Session
+    services: Services
+    handle: int
+
+
+def open_library(binary: Binary, abi: str, session: _core.Session, worker: Worker | None) -> Opened:
+    """Open it in that session.
 
     Raises:
         LoadError: the loader refused it.
@@ -29,7 +39,7 @@ def open_library(
         raise _refused(binary, abi, message, windows)
     if windows:
         _choose_errno(services, binary)
-    return services, handle
+    return Opened(worker, session, services, handle)
 
 
 def _refused(binary: Binary, abi: str, message: str, windows: bool) -> LoadError:
