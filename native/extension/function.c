@@ -17,6 +17,12 @@ _Thread_local struct call *current_call;
 
 /* ---- the two ways to call ---- */
 
+/* Not KeyboardInterrupt and its like. */
+static bool is_error(PyObject *exception)
+{
+    return PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception);
+}
+
 bool raise_from(struct call *call)
 {
     PyObject *exception = call->exception;
@@ -24,7 +30,8 @@ bool raise_from(struct call *call)
     if (!exception)
         return false;
     call->exception = NULL;
-    if (PyErr_Occurred()) { /* what ended the call is worse; this was before it */
+    if (PyErr_Occurred() && is_error(exception)) {
+        /* what ended the call is worse; this was before it */
         PyObject *type, *value, *traceback;
 
         PyErr_Fetch(&type, &value, &traceback);
@@ -34,7 +41,8 @@ bool raise_from(struct call *call)
         else
             PyException_SetContext(value, exception);
         PyErr_Restore(type, value, traceback);
-    } else {
+    } else { /* whoever wants to end it all, by Ctrl-C, may have ended the call by it */
+        PyErr_Clear();
         PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
                       PyException_GetTraceback(exception));
     }

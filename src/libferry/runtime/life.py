@@ -35,13 +35,17 @@ Restart = Literal["never", "next-call"] | int
 PERIOD = 60.0  # seconds in which so many restarts are made at most
 
 
-def check_restart(restart: object) -> None:
-    """Whether that says when to restart.
+def check_restart(restart: object, *, spare: bool) -> None:
+    """Whether that says when to restart, and whether a spare would be used.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: it does not.
     """
     hint = "'never', 'next-call', or the number of restarts that a minute may have"
+    if restart == "never" and spare:
+        raise ArgumentTypeError(
+            "load a library", "spare=True, and it is never restarted", hint="restart='next-call'"
+        )
     if restart in ("never", "next-call"):
         return
     if isinstance(restart, bool) or not isinstance(restart, int):

@@ -104,7 +104,7 @@ def load(
             hint=f"give bytes, from 1 to {LARGEST_SIZE - 1:,}; None is the default",
         )
     _check_encoding(encoding)
-    check_restart(restart)
+    check_restart(restart, spare=spare)
     root = Path(sysroot) if sysroot is not None else None
     file = locate(
         path,
