@@ -348,17 +348,19 @@ def ended(
         )
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
-    error = _end_of(session, tried, code)
+    allowed = function.timeout_ns if isinstance(function, _core.Function) else 0
+    error = _end_of(session, tried, code, allowed)
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
     _when.setdefault(session, time.strftime("%H:%M:%S"))
     raise error
 
 
-def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
+def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) -> FerryError:
     if code == "expired":
         return DeadlineExceeded(
             tried,
-            "no answer within the timeout; its worker was ended",
+            f"no answer within {f'{allowed_ns / 1e9:g} s' if allowed_ns else 'the timeout'}; "
+            "its worker was ended",
             hint=_next(session, "load the library again")
             + "; give it a longer timeout if the call may take that long",
         )
