@@ -340,6 +340,12 @@ def ended(
             "a call of this thread is pending, and the library takes one at a time",
             hint="await that one first",
         )
+    if code == "busy":
+        raise DeadlineExceeded(
+            tried,
+            f"no turn within {function.timeout_ns / 1e9:g} s: other calls have the library",  # type: ignore[union-attr]
+            hint="they go on, and nothing was called; wait for them, or end one by its own timeout",
+        )
     if code == "callbacks":
         raise TooManyCallbacks(
             tried,
