@@ -127,9 +127,8 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
         pending_expect(&pending, 0);
     } else {
         poke(&call.record->busy, true);
-        pending = post_call(session, call.record, 0, &nothing, 0, 0);
+        pending = post_call(session, call.record, 0, &nothing, 0, 0, 0); /* the library may take its time */
     }
-    pending.deadline = 0; /* the library may take its time */
     current_call = &call;
     while (alive && (outcome = look(session, &pending)) != INTERRUPTED)
         alive = serve_one(session, &call, &pending, outcome, taken);

@@ -180,12 +180,9 @@ class Supervised:
         self.session.phase = LOADING
         binary = read(compiled(SOURCE, abi))
         contents = Contents(binary, self.worker, None, None)
-        services, handle = open_library(binary, abi, self.session, contents)
+        opened = open_library(binary, abi, self.session, contents)
         self.session.phase = SERVING
-        header = declare(HEADER, abi)
-        self.lib: Any = Library(
-            binary, abi, self.session, contents, services, handle, header, "utf-8"
-        )
+        self.lib: Any = Library(binary, abi, opened, declare(HEADER, abi), "utf-8")
 
     def violation(self) -> dict[str, Any]:
         """What it died of."""

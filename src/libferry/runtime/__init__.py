@@ -7,7 +7,7 @@ to the compiled ``Function``; ``explain`` words the errors that the C core finds
 """
 
 from libferry import _core
-from libferry.runtime import batch, bulk, crash, explain
+from libferry.runtime import batch, bulk, crash, deadline, explain, life
 from libferry.runtime.callbacks import Callback
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
@@ -24,4 +24,6 @@ _core.set_hooks(
     called=crash.called,
     map=bulk.map_rows,
     batch=batch.batch,
+    within=deadline.within,
+    successor=life.successor,
 )

@@ -82,8 +82,7 @@ _FAULT_EXIT = 250  # CHANNEL_FAULT_EXIT
 
 _NEAR_STACK = 64 * 1024  # bytes between the stack pointer and what an overflow touches
 
-_AGAIN = "this process is unharmed; load the library again for a fresh worker"
-_HINT = f"{_AGAIN}, and check the declaration against the library's header if every call does this"
+_CHECK = "check the declaration against the library's header if every call does this"
 # What the eight bits that Linux sees of a Windows exit code may be of: "abort" in
 # Microsoft's C runtime reference; [MS-ERREF] 2.3.1 STATUS_STACK_BUFFER_OVERRUN, which is
 # what __fastfail ends with whatever its reason, and STATUS_HEAP_CORRUPTION.
@@ -134,22 +133,24 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     death = session.death()
     if not death:
         happened = "its worker was ended, and the system has not let go of it yet"
-        return LibraryCrashed(tried, happened, hint="load the library again")
+        return LibraryCrashed(tried, happened, hint=next_step(session, "load the library again"))
+    step = next_step(session, "load the library again for a fresh worker")
+    again = f"this process is unharmed; {step}"
     number, left = death["signal"] or None, death["exit_code"]
     life = _lives.get(session)
     fault = fault_of(session)
     if fault is not None:
         number = fault.code if fault.kind == "signal" else None
-        happened, hint = _recorded(fault), _HINT
+        happened, hint = _recorded(fault), f"{again}, and {_CHECK}"
     elif number:
-        happened, hint = _unrecorded(number, life)
+        happened, hint = _unrecorded(number, life, again)
     else:
         # before it serves, it is no library's doing
         how = "the library ended its process: exit({})" if session.base else "exit code {}"
         happened = how.format(left)
         windows = life is not None and "windows" in life.abi
         known = _WINDOWS_EXITS.get(left) if windows else None
-        hint = f"{known}; {_AGAIN}" if known else _HINT
+        hint = f"{known}; {again}" if known else f"{again}, and {_CHECK}"
     error = LibraryCrashed(
         tried,
         happened,
@@ -162,6 +163,14 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     if fault is not None and fault.kind != "reason":
         _attach(error, fault)
     return error
+
+
+def next_step(session: _core.Session, alone: str) -> str:
+    """What to do after a crash: nothing, or ``alone``."""
+    home = getattr(session.services_of, "home", None)
+    if home is None or not home.library._ferry_life.again:
+        return alone
+    return "the next call starts a fresh worker, and what was made in the old one is refused there"
 
 
 def fault_of(session: _core.Session) -> Fault | None:
@@ -229,18 +238,18 @@ def _stack_overflowed(fault: Fault) -> bool:
     )
 
 
-def _unrecorded(number: int, life: _Life | None) -> tuple[str, str]:
+def _unrecorded(number: int, life: _Life | None, again: str) -> tuple[str, str]:
     """What happened, and a hint, if only the system tells."""
     name = _signal_name(number)
     if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
-        return f"its worker was ended by {name}", f"{_UNRECORDED}; {_AGAIN}"
+        return f"its worker was ended by {name}", f"{_UNRECORDED}; {again}"
     happened = f"its worker was killed from outside: {name}"
     before = life.out_of_memory if life is not None else None
     now = _kills_for_memory()
     if number == signal.SIGKILL and before is not None and now is not None and now > before:
         happened += ", as the system was out of memory"
-        return happened, f"give it more memory, or less to do; {_AGAIN}"
-    return happened, f"{_KILLED}; {_AGAIN}"
+        return happened, f"give it more memory, or less to do; {again}"
+    return happened, f"{_KILLED}; {again}"
 
 
 # ---- where ----

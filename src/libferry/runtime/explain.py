@@ -6,8 +6,9 @@ what that means and what to do, in terms of the declaration.
 
 from __future__ import annotations
 
+import time
 import weakref
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from libferry import _core
 from libferry.abi import Integer, Real
@@ -20,10 +21,11 @@ from libferry.errors import (
     DeadlineExceeded,
     FerryError,
     LibraryClosed,
+    LibraryCrashed,
     NestedTooDeep,
     TooManyCallbacks,
 )
-from libferry.runtime.crash import crash
+from libferry.runtime.crash import crash, next_step
 from libferry.runtime.showing import kind, show
 
 if TYPE_CHECKING:
@@ -176,6 +178,8 @@ def argument(
         parameter = signature.parameters[index]
         name = f" ({parameter.name})" if parameter.name else ""
         ctype, place = parameter.type, f"{_call(owner)}, argument {index + 1}{name}"
+    if code == "other library":
+        happened, hint = _stranger(owner, value) or (happened, hint)
     raise error(
         place,
         happened.format(
@@ -186,6 +190,16 @@ def argument(
         ),
         hint=f"{hint}; declared: {signature}",
     )
+
+
+def _stranger(owner: _core.Function | _core.Callback, value: Any) -> tuple[str, str] | None:
+    """The words for what belongs to this library, but to a worker that is gone."""
+    home = getattr(owner.session.services_of, "home", None)
+    theirs = _core.library_of(value) if isinstance(value, _core.Aggregate) else value
+    if home is None or theirs is None:
+        return None
+    happened, hint = home.stranger(theirs.session)
+    return "{value} " + happened.replace("{", "{{").replace("}", "}}"), hint
 
 
 def count(function: _core.Function, given: int, names: tuple[str, ...] | None) -> NoReturn:
@@ -202,6 +216,21 @@ def count(function: _core.Function, given: int, names: tuple[str, ...] | None) -
 
 # How each session that is over came to its end, for whoever calls it later.
 _ends: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
+
+
+_when: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
+
+
+def when(session: _core.Session) -> str:
+    """When the end of a session was noticed."""
+    return _when.setdefault(session, time.strftime("%H:%M:%S"))
+
+
+def gone(session: _core.Session, tried: str) -> LibraryCrashed:
+    """The error of using a session whose worker is gone, for whatever reason."""
+    error = _end_of(session, tried, "gone")
+    assert isinstance(error, LibraryCrashed)
+    return error
 
 
 def ended(
@@ -235,6 +264,12 @@ def ended(
             "a call of this thread is pending, and the library takes one at a time",
             hint="await that one first",
         )
+    if code == "busy":
+        raise DeadlineExceeded(
+            tried,
+            f"no turn within {function.timeout_ns / 1e9:g} s: other calls have the library",  # type: ignore[union-attr]
+            hint="they go on, and nothing was called; wait for them, or end one by its own timeout",
+        )
     if code == "callbacks":
         raise TooManyCallbacks(
             tried,
@@ -243,24 +278,28 @@ def ended(
         )
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
-    error = _end_of(session, tried, code)
+    allowed = function.timeout_ns if isinstance(function, _core.Function) else 0
+    error = _end_of(session, tried, code, allowed)
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
+    _when.setdefault(session, time.strftime("%H:%M:%S"))
     raise error
 
 
-def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
+def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) -> FerryError:
     if code == "expired":
         return DeadlineExceeded(
             tried,
-            "no answer within the timeout; its worker was ended",
-            hint="load the library again, with a longer timeout if the call may take that long",
+            f"no answer within {f'{allowed_ns / 1e9:g} s' if allowed_ns else 'the timeout'}; "
+            "its worker was ended",
+            hint=next_step(session, "load the library again")
+            + "; give it a longer timeout if the call may take that long",
         )
     if code == "violated":
         return ChannelError(
             tried,
             "the worker wrote a reply word that no lawful worker writes, and was ended",
-            hint="the library has damaged or attacked its worker; load it again, and do not "
-            "trust what it returned before",
+            hint="the library has damaged or attacked its worker; do not trust what it returned "
+            "before; " + next_step(session, "load it again"),
         )
     error = crash(session, tried)
     if code == "gone" and session in _ends:

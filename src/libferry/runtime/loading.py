@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,7 +22,10 @@ from libferry.guard import Expected, Loaded
 from libferry.loader import locate
 from libferry.runtime import namespaces, wine
 from libferry.runtime import runner as runners
-from libferry.runtime.library import LARGEST_SIZE, Library
+from libferry.runtime.deadline import nanoseconds, unending
+from libferry.runtime.instance import LARGEST_SIZE
+from libferry.runtime.library import Library
+from libferry.runtime.life import Again, Restart, check_restart
 from libferry.runtime.loaded import Contents
 from libferry.runtime.opening import open_library
 from libferry.runtime.worker import Start, Worker
@@ -31,7 +34,6 @@ Isolation = Literal["auto", "in-process", "namespace", "worker"]
 Threads = Literal["many", "one"]
 
 SPIN_NS = 50_000  # about what it costs to wake an idle processor
-LONGEST_TIMEOUT = 10**9  # seconds
 ARENA = {8: 1 << 30, 4: 1 << 28}  # bytes of address space by pointer size; pages come when used
 
 
@@ -50,6 +52,9 @@ def load(
     spin: bool = True,
     threads: Threads | None = None,
     expect: str | Mapping[str, str] | Loaded | None = None,
+    restart: Restart = "never",
+    initialise: Callable[[Library], object] | None = None,
+    spare: bool = False,
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -80,6 +85,13 @@ def load(
             (libferry.guard.snapshot). A library whose digest is given is copied, digested
             and opened from that copy, which nobody can change; what it needs is compared
             when it has been loaded.
+        restart: what follows when the library's worker is gone: ``"next-call"``, a fresh
+            one for the next call; a number, the same, that often in a minute at most;
+            ``"never"``, an error for every call. Workers only.
+        initialise: called with the library now and after each restart, before anybody
+            else uses it: ``initialise=lambda lib: lib.setup(7)``. It must not wait for
+            another thread that uses the library.
+        spare: whether to keep a second worker, started and empty, for the next restart.
 
     Raises:
         LibraryNotFound, BadBinary: there is no such library, or it is none.
@@ -104,6 +116,7 @@ def load(
             hint=f"give bytes, from 1 to {LARGEST_SIZE - 1:,}; None is the default",
         )
     _check_encoding(encoding)
+    check_restart(restart, spare=spare)
     root = Path(sysroot) if sysroot is not None else None
     file = locate(
         path,
@@ -131,9 +144,9 @@ def load(
     # read the declarations first: what cannot be declared needs no process
     declared = _declared(abi.name, header, contract, include, define or {})
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
-    timeout_ns = _nanoseconds(timeout)
+    timeout_ns = nanoseconds(timeout, "load a library")
     expected = None if expect is None else Expected.of(expect)
-    namespace = None
+    namespace = again = None
     if isolation == "worker" or not fits:
         start = Start(
             runners.find(abi.name, root),
@@ -142,14 +155,17 @@ def load(
             timeout_ns=timeout_ns,
             one_thread=one_thread,
         )
+        again = Again(start, restart, spare, expected)
         worker = Worker(start)
         session = worker.session
     else:
         if timeout is not None:
+            raise unending(f"load {file.name} in-process with a timeout")
+        if restart != "never" or spare:
             raise ArgumentTypeError(
-                f"load {file.name} in-process with a timeout",
-                "a call inside this process cannot be ended",
-                hint="isolation='worker' gives it a process that can",
+                f"load {file.name} in-process with restart={restart!r}",
+                "a crash inside this process ends it",
+                hint="isolation='worker' gives it a process that can be started again",
             )
         worker = None
         namespace = namespaces.enter(binary.path) if isolation == "namespace" else None
@@ -161,7 +177,7 @@ def load(
     contents = None
     try:
         contents = Contents(binary, worker, namespace, expected)
-        services, handle = open_library(binary, abi.name, session, contents)
+        opened = open_library(binary, abi.name, session, contents)
     except FerryError:
         if worker:
             worker.close()
@@ -170,7 +186,13 @@ def load(
         elif namespace:
             namespace.leave()
         raise
-    return Library(binary, abi.name, session, contents, services, handle, declared, encoding)
+    library = Library(binary, abi.name, opened, declared, encoding, again, initialise)
+    try:
+        library._ferry_life.begin()
+    except BaseException:
+        library.close()
+        raise
+    return library
 
 
 def _pages(size: int) -> int:
@@ -188,18 +210,6 @@ def _check_encoding(encoding: str | None) -> None:
             f"{encoding!r} is not an encoding of text",
             hint="such as utf-8, gbk or latin-1; None is for bytes",
         ) from None
-
-
-def _nanoseconds(timeout: float | None) -> int:
-    if timeout is None:
-        return 0
-    if not 0 < timeout <= LONGEST_TIMEOUT:
-        raise ArgumentValueError(
-            "load a library",
-            f"timeout is {timeout!r}",
-            hint=f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no timeout",
-        )
-    return max(1, int(timeout * 1e9))
 
 
 def _declared(

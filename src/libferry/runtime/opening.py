@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from libferry import _core
 from libferry.binary import Binary
 from libferry.errors import LoadError
 from libferry.runtime import wine
 from libferry.runtime.loaded import Contents
 from libferry.runtime.services import Services
+from libferry.runtime.worker import Worker
 
 
-def open_library(
-    binary: Binary, abi: str, session: _core.Session, contents: Contents
-) -> tuple[Services, int]:
-    """The session's services, and the loader's handle of the library.
+@dataclass(frozen=True)
+class Opened:
+    """An open library: where it is, and the loader's handle of it."""
+
+    session: _core.Session
+    contents: Contents
+    services: Services
+    handle: int
+
+    @property
+    def worker(self) -> Worker | None:
+        """The process it is in, or None for this one."""
+        return self.contents.worker
+
+    @property
+    def isolation(self) -> str:
+        """How far away it is kept, as ``load`` takes it."""
+        return "worker" if self.worker else "namespace" if self.contents.namespace else "in-process"
+
+    def close(self) -> None:
+        """Close it, and end its worker."""
+        if self.worker:
+            self.worker.close()
+        else:
+            self.session.close(self.handle)
+        self.contents.close()
+
+
+def open_library(binary: Binary, abi: str, session: _core.Session, contents: Contents) -> Opened:
+    """Open it in that session.
 
     Raises:
         LoadError: the loader refused it.
@@ -27,7 +56,7 @@ def open_library(
     if contents.windows:
         _choose_errno(services, binary)
     contents.check(services, abi)
-    return services, handle
+    return Opened(session, contents, services, handle)
 
 
 def _refused(binary: Binary, abi: str, message: str, windows: bool) -> LoadError:

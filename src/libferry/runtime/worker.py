@@ -14,7 +14,8 @@ import shutil
 import socket
 import subprocess
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from libferry import _core
@@ -27,6 +28,28 @@ from libferry.runtime.runner import Runner
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
 SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
+
+
+# Sockets of workers that other threads are starting. A worker lives as long as somebody
+# has the other end of its socket, so a fork lets go of them.
+_starting: set[socket.socket] = set()
+
+
+@contextmanager
+def _kept_from_forks(*ends: socket.socket) -> Iterator[None]:
+    _starting.update(ends)
+    try:
+        yield
+    finally:
+        _starting.difference_update(ends)
+
+
+def _let_go() -> None:
+    while _starting:
+        _starting.pop().close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 @dataclass(frozen=True)
@@ -91,8 +114,9 @@ class Worker:
         if runner.windows:
             wine.ensure_running()
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with ours, theirs, _kept_from_forks(ours, theirs):
             self._process, listener = self._spawn(theirs)
+            _starting.discard(ours)  # from here on the session looks after it
             end = ours.detach()
             try:
                 self.session.attach(
@@ -154,6 +178,10 @@ class Worker:
             happened,
             hint="see what it says by hand: " + " ".join(self.runner.command),
         )
+
+    def reap(self) -> None:
+        """Let the system forget a worker that is gone; its session stays as it is."""
+        self._process.poll()
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
