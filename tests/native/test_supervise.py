@@ -179,7 +179,7 @@ class Supervised:
         self.session = self.worker.session
         self.session.phase = LOADING
         binary = read(compiled(SOURCE, abi))
-        contents = Contents(binary, self.worker, None, None)
+        contents = Contents(binary, self.worker)
         services, handle = open_library(binary, abi, self.session, contents)
         self.session.phase = SERVING
         header = declare(HEADER, abi)

@@ -23,7 +23,7 @@ from libferry.loader import locate
 from libferry.runtime import namespaces, wine
 from libferry.runtime import runner as runners
 from libferry.runtime.library import LARGEST_SIZE, Library
-from libferry.runtime.loaded import Contents
+from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import open_library
 from libferry.runtime.worker import Start, Worker
 
@@ -133,6 +133,7 @@ def load(
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = _nanoseconds(timeout)
     expected = None if expect is None else Expected.of(expect)
+    sealed = verified(binary, expected)
     namespace = None
     if isolation == "worker" or not fits:
         start = Start(
@@ -158,17 +159,13 @@ def load(
             error_location=namespace.error_location if namespace else 0,
             key_block=namespace.block if namespace else 0,
         )
-    contents = None
+    contents = Contents(binary, worker, namespace, expected, sealed)
     try:
-        contents = Contents(binary, worker, namespace, expected)
         services, handle = open_library(binary, abi.name, session, contents)
     except FerryError:
         if worker:
             worker.close()
-        if contents:
-            contents.close()
-        elif namespace:
-            namespace.leave()
+        contents.close()
         raise
     return Library(binary, abi.name, session, contents, services, handle, declared, encoding)
 
