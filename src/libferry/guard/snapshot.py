@@ -91,6 +91,22 @@ def snapshot(path: str | os.PathLike[str]) -> Loaded:
         ) from None
 
 
+def interposed(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """The names that each preload took over when a program's snapshot was written.
+
+    Raises:
+        ArgumentValueError: the file is no snapshot.
+    """
+    found = read_json(path).get("interposed", {})
+    if isinstance(found, dict) and all(isinstance(names, list) for names in found.values()):
+        return {preload: list(map(str, names)) for preload, names in found.items()}
+    raise ArgumentValueError(
+        f"read the snapshot {os.fspath(path)}",
+        "its list of what preloads take over is not sound",
+        hint="libferry run --snapshot writes one",
+    )
+
+
 @dataclass(frozen=True)
 class Expected:
     """What may be loaded.
