@@ -154,7 +154,7 @@ class Expected:
 
     def digest_for(self, path: Path) -> str | None:
         """The digest that the library of that path must have; None: it is not named."""
-        return self.library or self._digest(str(path))
+        return self.library or self._digest(str(path)) or self._digest(os.path.realpath(path))
 
     def _digest(self, path: str) -> str | None:
         return self.files.get(path) or self.files.get(Path(path).name)

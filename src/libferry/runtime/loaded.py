@@ -142,16 +142,16 @@ class Contents:
             mapped = self._mapped()
             loaded = [mapped[one] for one in mapped if one not in self._before]
         wanted = self._expected.digest_for(self._binary.path)
+        there = os.path.realpath(self._binary.path)
         own = {str(path) for path in self._own()}
+        found = [file for file in loaded if os.path.realpath(file.path) == there]
+        right = [file for file in found if file.digest == wanted]
         differences = self._expected.differences(
-            file for file in loaded if os.path.realpath(file.path) not in own
+            file for file in loaded if file not in right and os.path.realpath(file.path) not in own
         )
-        if wanted and self.sealed is None:  # it was opened by its path
-            there = os.path.realpath(self._binary.path)
-            found = [file for file in loaded if os.path.realpath(file.path) == there]
-            if not any(file.digest == wanted for file in found) and not differences:
-                is_what = found[0].digest or found[0].problem if found else "not there"
-                differences = [f"{self._binary.path}: is {is_what} instead of {wanted}"]
+        if wanted and not right and not differences:
+            is_what = found[0].digest or found[0].problem if found else "not there"
+            differences = [f"{self._binary.path}: is {is_what} instead of {wanted}"]
         if differences:
             raise _refused(self._binary, differences)
 
@@ -167,7 +167,7 @@ class Contents:
     def _known(self, mapping: Mapping) -> LoadedFile | None:
         if self.sealed is None or mapping.identity != self.sealed.identity:
             return None
-        return of_descriptor(self.sealed.descriptor, str(self.sealed.path))
+        return of_descriptor(self.sealed.descriptor, os.path.realpath(self.sealed.path))
 
     def close(self) -> None:
         """The library is closed."""
