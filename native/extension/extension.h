@@ -12,6 +12,7 @@
  *   unpack.c     cells of the frame to Python values
  *   session.c    Session: one opened library, in this process or in a worker
  *   namespace.c  a C library of its own for some of those in this process
+ *   sealed.c     files in memory that nobody can change any more
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
  *   spawn.c      a worker's process: clone, its confinement (plan_check.c, confine.c), execve
@@ -258,6 +259,10 @@ extern _Thread_local bool guest_thread __attribute__((tls_model("initial-exec"))
  * the owner's, or nothing. */
 void namespace_prepare(uint32_t block, const void *owner);
 extern PyMethodDef namespace_functions[];
+
+/* ---- sealed.c ---- */
+
+extern PyMethodDef sealed_functions[];
 
 /* ---- supervised.c ---- */
 

@@ -190,6 +190,50 @@ def test_programs_that_it_starts_are_looked_at(tmp_path: Path) -> None:
     assert ran.out == ""
 
 
+# each gets the path of a file with code of its own making
+HIDDEN = {
+    "mapped first, executable later": """
+import ctypes, mmap, os, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+place = libc.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, file, 0)
+if len(sys.argv) > 2:
+    print(libc.mprotect(place, 4096, mmap.PROT_READ | mmap.PROT_EXEC), flush=True)
+""",
+    "executed from memory": """
+import ctypes, mmap, os, sys
+file = os.memfd_create("hidden")
+os.write(file, open(sys.argv[1], "rb").read())
+if len(sys.argv) > 2:
+    os.execve(file, ["hidden"], {})
+""",
+}
+
+
+@pytest.mark.parametrize("way", HIDDEN)
+def test_code_that_comes_in_by_another_way(way: str, tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    shutil.copy(shutil.which("ls") or "", code)
+    with code.open("ab") as file:
+        file.write(b"\0" * 16)  # so that it is no file that was expected
+    snapshot = tmp_path / "s.json"
+    words = [sys.executable, "-c", HIDDEN[way], str(code)]
+    said(ferry("run", "--snapshot", str(snapshot), "--", *words), 0)
+    ran = ferry("run", "--expect", str(snapshot), "--", *words, "go")
+    said(ran, 1, f"was not expected ({sha256sum(code)})")
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("interposed", [5, [1], {"a": 1}])
+def test_a_snapshot_that_is_not_sound(interposed: object, tmp_path: Path) -> None:
+    value = {"format": "libferry snapshot 1", "files": [], "interposed": interposed}
+    (tmp_path / "s.json").write_text(json.dumps(value))
+    said(ferry("run", "--expect", str(tmp_path / "s.json"), "--", "true"), 1, "is not sound")
+
+
 def test_a_script_and_what_interprets_it(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\necho from a script\n")

@@ -179,7 +179,7 @@ class Supervised:
         self.session = self.worker.session
         self.session.phase = LOADING
         binary = read(compiled(SOURCE, abi))
-        contents = Contents(binary, self.worker, None, None)
+        contents = Contents(binary, self.worker)
         opened = open_library(binary, abi, self.session, contents)
         self.session.phase = SERVING
         self.lib: Any = Library(binary, abi, opened, declare(HEADER, abi), "utf-8")

@@ -124,6 +124,19 @@ def test_root_of_this_system_may_be_trusted_in_a_word(library_file: Path) -> Non
         assert lib.add(1, 2) == 3
 
 
+def test_a_library_that_is_given_by_a_link(library_file: Path, tmp_path: Path) -> None:
+    """The kernel knows it by its own name, users by the link's."""
+    link = tmp_path / "liblink.so.1"
+    link.symlink_to(library_file)
+    with ferry.load(link, header=HEADER, isolation="worker") as lib:
+        lib.loaded.write(tmp_path / "snapshot.json")
+    by_name = {link.name: sha256sum(link), "system": "any"}
+    for expect in (ferry.snapshot(tmp_path / "snapshot.json"), by_name):
+        with ferry.load(link, header=HEADER, isolation="worker", expect=expect) as lib:
+            assert lib.add(1, 2) == 3
+            assert "memfd:" in Path(f"/proc/{lib.pid}/maps").read_text()
+
+
 def test_a_swapped_dependency_is_named(depending: tuple[Path, Path], compile_c: Compile) -> None:
     outer, inner = depending
     expect = {outer.name: sha256sum(outer), inner.name: sha256sum(inner), "system": "any"}

@@ -15,7 +15,7 @@ from libferry.cli.failure import UsageError
 from libferry.errors import SandboxUnavailable, UnexpectedCode
 from libferry.guard import Expected, Loaded, LoadedFile, preloads, snapshot, watching
 from libferry.guard.files import of_descriptor
-from libferry.guard.snapshot import read_json
+from libferry.guard.snapshot import interposed
 
 BY_SIGNAL = 128  # as shells add it to the number
 
@@ -94,7 +94,7 @@ class _Guard:
         self.differences: list[str] = []
         self._file = expect
         self._expected = Expected.of(snapshot(expect)) if expect else None
-        known = read_json(expect).get("interposed", {}) if expect else taken
+        known = interposed(expect) if expect else taken
         for preload, names in taken.items():
             more = sorted(set(names) - set(known.get(preload, ())))
             if more:

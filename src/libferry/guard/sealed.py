@@ -12,17 +12,16 @@ that was mapped is verified afterwards: its constructors have run by then.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import weakref
 from pathlib import Path
 
+from libferry import _core
 from libferry.binary import Binary
 from libferry.binary.opening import open_window
 from libferry.guard.files import Identity
 
-SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 BLOCK = 1 << 20
 
 
@@ -37,7 +36,7 @@ class Sealed:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = os.memfd_create(path.name[:200], os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.descriptor = _core.memory_file(os.fsencode(path.name)[:200])
         self.close = weakref.finalize(self, os.close, self.descriptor)
         computed = hashlib.sha256()
         with open_window(path) as window, open(self.descriptor, "wb", closefd=False) as copy:
@@ -45,7 +44,7 @@ class Sealed:
                 block = window.bytes(at, min(BLOCK, window.size - at), "the library")
                 computed.update(block)
                 copy.write(block)
-        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, SEALS)
+        _core.seal(self.descriptor)
         self.digest = f"sha256:{computed.hexdigest()}"
 
     @property

@@ -91,6 +91,22 @@ def snapshot(path: str | os.PathLike[str]) -> Loaded:
         ) from None
 
 
+def interposed(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """The names that each preload took over when a program's snapshot was written.
+
+    Raises:
+        ArgumentValueError: the file is no snapshot.
+    """
+    found = read_json(path).get("interposed", {})
+    if isinstance(found, dict) and all(isinstance(names, list) for names in found.values()):
+        return {preload: list(map(str, names)) for preload, names in found.items()}
+    raise ArgumentValueError(
+        f"read the snapshot {os.fspath(path)}",
+        "its list of what preloads take over is not sound",
+        hint="libferry run --snapshot writes one",
+    )
+
+
 @dataclass(frozen=True)
 class Expected:
     """What may be loaded.
@@ -138,7 +154,7 @@ class Expected:
 
     def digest_for(self, path: Path) -> str | None:
         """The digest that the library of that path must have; None: it is not named."""
-        return self.library or self._digest(str(path))
+        return self.library or self._digest(str(path)) or self._digest(os.path.realpath(path))
 
     def _digest(self, path: str) -> str | None:
         return self.files.get(path) or self.files.get(Path(path).name)

@@ -24,7 +24,7 @@ from libferry.errors import ArgumentTypeError, ArgumentValueError, LibraryCrashe
 from libferry.guard import Expected
 from libferry.runtime import explain
 from libferry.runtime.instance import Instance
-from libferry.runtime.loaded import Contents
+from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import Opened, open_library
 from libferry.runtime.spare import Spare
 from libferry.runtime.worker import Start, Worker
@@ -195,16 +195,15 @@ class Life:
 
     def _open(self, again: Again) -> Instance:
         library = self._library
+        sealed = verified(library.binary, again.expected)
         worker = (self._spare.take() if self._spare else None) or Worker(again.start)
-        contents = None
+        contents = Contents(library.binary, worker, None, again.expected, sealed)
         try:
-            contents = Contents(library.binary, worker, None, again.expected)
             opened = open_library(library.binary, library.abi, worker.session, contents)
             return Instance(library, opened)
         except BaseException:
             worker.close()
-            if contents is not None:
-                contents.close()
+            contents.close()
             raise
 
     def _initialise(self, young: Instance) -> None:

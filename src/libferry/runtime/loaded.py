@@ -34,6 +34,33 @@ uint32_t {call}K32GetModuleFileNameExW(
 THIS_PROCESS = -1  # what GetCurrentProcess gives
 
 
+def verified(binary: Binary, expected: Expected | None) -> Sealed | None:
+    """The copy of a library that is to be opened instead of its file, if its digest is given.
+
+    It needs no worker, so that a sandbox can be given it from the beginning.
+
+    Raises:
+        UnexpectedCode: its bytes are others.
+    """
+    wanted = expected.digest_for(binary.path) if expected else None
+    if not wanted or not can_be_sealed(binary):
+        return None
+    sealed = Sealed(binary.path)
+    if sealed.digest != wanted:
+        sealed.close()
+        raise _refused(binary, [f"{binary.path}: is {sealed.digest} instead of {wanted}"])
+    return sealed
+
+
+def _refused(binary: Binary, differences: list[str]) -> UnexpectedCode:
+    return UnexpectedCode(
+        f"load {binary.path.name}",
+        "; ".join(differences),
+        hint="if that is right, record it anew: lib.loaded.write(path) after a load without "
+        "expect=; if not, somebody has changed it, or a preload brings it",
+    )
+
+
 class Contents:
     """What is in the process that a library lives in, and what is expected there.
 
@@ -41,36 +68,27 @@ class Contents:
         worker: the process, or None for this one.
         namespace: that part of this process, or None.
         sealed: the copy that is opened instead of the file, or None.
+        place: the path by which the process finds that copy; None: as this one does.
     """
 
     def __init__(
         self,
         binary: Binary,
         worker: Worker | None,
-        namespace: Namespace | None,
-        expected: Expected | None,
+        namespace: Namespace | None = None,
+        expected: Expected | None = None,
+        sealed: Sealed | None = None,
+        place: str | None = None,
     ) -> None:
-        """Verify the library, before it is opened.
-
-        Raises:
-            UnexpectedCode: its bytes are others.
-        """
         self.worker = worker
         self.namespace = namespace
+        self.sealed = sealed
+        self.place = place
         self._binary = binary
         self._expected = expected
-        self.sealed: Sealed | None = None
         self._before: set[Identity] = set()
-        if expected is None:
-            return
-        if worker is None:
+        if expected is not None and worker is None:
             self._before = {line.identity for line in mappings(os.getpid())}
-        wanted = expected.digest_for(binary.path)
-        if wanted and can_be_sealed(binary):
-            self.sealed = Sealed(binary.path)
-            if self.sealed.digest != wanted:
-                self.sealed.close()
-                self._refuse([f"{binary.path}: is {self.sealed.digest} instead of {wanted}"])
 
     @property
     def pid(self) -> int:
@@ -87,7 +105,9 @@ class Contents:
         path = self._binary.path.absolute()
         if self.windows:
             return path.name if wine.is_system(path) else wine.windows_path(path)
-        return self.sealed.path_for(self.pid) if self.sealed else str(path)
+        if self.sealed is None:
+            return str(path)
+        return self.place or self.sealed.path_for(self.pid)
 
     def open(self, services: Services) -> tuple[int, str]:
         """Open the library: its handle, and the loader's words if that is 0.
@@ -122,26 +142,18 @@ class Contents:
             mapped = self._mapped()
             loaded = [mapped[one] for one in mapped if one not in self._before]
         wanted = self._expected.digest_for(self._binary.path)
+        there = os.path.realpath(self._binary.path)
         own = {str(path) for path in self._own()}
+        found = [file for file in loaded if os.path.realpath(file.path) == there]
+        right = [file for file in found if file.digest == wanted]
         differences = self._expected.differences(
-            file for file in loaded if os.path.realpath(file.path) not in own
+            file for file in loaded if file not in right and os.path.realpath(file.path) not in own
         )
-        if wanted and self.sealed is None:  # it was opened by its path
-            there = os.path.realpath(self._binary.path)
-            found = [file for file in loaded if os.path.realpath(file.path) == there]
-            if not any(file.digest == wanted for file in found) and not differences:
-                is_what = found[0].digest or found[0].problem if found else "not there"
-                differences = [f"{self._binary.path}: is {is_what} instead of {wanted}"]
+        if wanted and not right and not differences:
+            is_what = found[0].digest or found[0].problem if found else "not there"
+            differences = [f"{self._binary.path}: is {is_what} instead of {wanted}"]
         if differences:
-            self._refuse(differences)
-
-    def _refuse(self, differences: list[str]) -> None:
-        raise UnexpectedCode(
-            f"load {self._binary.path.name}",
-            "; ".join(differences),
-            hint="if that is right, record it anew: lib.loaded.write(path) after a load without "
-            "expect=; if not, somebody has changed it, or a preload brings it",
-        )
+            raise _refused(self._binary, differences)
 
     def _own(self) -> list[Path]:
         """The worker's program, and the emulator that runs it."""
@@ -155,7 +167,7 @@ class Contents:
     def _known(self, mapping: Mapping) -> LoadedFile | None:
         if self.sealed is None or mapping.identity != self.sealed.identity:
             return None
-        return of_descriptor(self.sealed.descriptor, str(self.sealed.path))
+        return of_descriptor(self.sealed.descriptor, os.path.realpath(self.sealed.path))
 
     def close(self) -> None:
         """The library is closed."""

@@ -26,7 +26,7 @@ from libferry.runtime.deadline import nanoseconds, unending
 from libferry.runtime.instance import LARGEST_SIZE
 from libferry.runtime.library import Library
 from libferry.runtime.life import Again, Restart, check_restart
-from libferry.runtime.loaded import Contents
+from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import open_library
 from libferry.runtime.worker import Start, Worker
 
@@ -146,6 +146,7 @@ def load(
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = nanoseconds(timeout, "load a library")
     expected = None if expect is None else Expected.of(expect)
+    sealed = verified(binary, expected)
     namespace = again = None
     if isolation == "worker" or not fits:
         start = Start(
@@ -174,17 +175,13 @@ def load(
             error_location=namespace.error_location if namespace else 0,
             key_block=namespace.block if namespace else 0,
         )
-    contents = None
+    contents = Contents(binary, worker, namespace, expected, sealed)
     try:
-        contents = Contents(binary, worker, namespace, expected)
         opened = open_library(binary, abi.name, session, contents)
     except FerryError:
         if worker:
             worker.close()
-        if contents:
-            contents.close()
-        elif namespace:
-            namespace.leave()
+        contents.close()
         raise
     library = Library(binary, abi.name, opened, declared, encoding, again, initialise)
     try:

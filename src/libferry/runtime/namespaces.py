@@ -215,7 +215,7 @@ def _scouts(size: int, most: int) -> tuple[int, str]:
 
     The GIL is kept from the first to the last: no import meets them.
     """
-    descriptor = os.memfd_create("libferry-scout", os.MFD_CLOEXEC)
+    descriptor = _core.memory_file(b"libferry-scout")
     handles: list[int] = []
     message = ""
     try:
