@@ -205,9 +205,8 @@ def test_a_cpp_exception_nobody_caught_is_told(lib: ferry.Library, side: Side) -
     assert error.code == CPP_EXCEPTION
 
 
+# tests/unwind/test_real_workers.py has longer ones
 @pytest.mark.parametrize("side", WINDOWS)
-def test_windows_finds_the_callers_itself(lib: ferry.Library, side: Side) -> None:
+def test_a_backtrace_of_windows_ends_before_the_worker(lib: ferry.Library, side: Side) -> None:
     modules = [str(frame).partition("+")[0] for frame in crash(lib, "store", 16).backtrace]
-    assert modules[0] == "lib.dll"
-    assert f"worker-{side[0]}.exe" in modules
-    assert "ntdll.dll" in modules
+    assert modules == ["lib.dll"]
