@@ -249,3 +249,10 @@ def test_of_what_passes_every_filter_by_eight_bits_are_left(lib: ferry.Library) 
     error = crash(lib, "fail_fast")
     assert error.code == STACK_BUFFER_OVERRUN & 0xFF
     assert "__fastfail" in error.hint
+
+
+# tests/unwind/test_real_workers.py has longer ones
+@pytest.mark.parametrize("side", WINDOWS)
+def test_a_backtrace_of_windows_ends_before_the_worker(lib: ferry.Library, side: Side) -> None:
+    modules = [str(frame).partition("+")[0] for frame in crash(lib, "store", 16).backtrace]
+    assert modules == ["lib.dll"]

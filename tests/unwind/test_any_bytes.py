@@ -23,7 +23,7 @@ from libferry.runtime.fault import Fault, Module
 from libferry.unwind import Frame, backtrace
 from libferry.unwind.cpus import CPUS
 from libferry.unwind.expressions import evaluate
-from libferry.unwind.limits import Budget, Unwindable
+from libferry.unwind.limits import Budget, NotUnwindable
 from tests.unwind.crashes import built, crashed, on
 
 SECONDS = 10  # for one backtrace, on a machine that does much else
@@ -132,14 +132,14 @@ def test_any_expression(code: bytes, first: int) -> None:
     registers = dict.fromkeys(range(17), 0x1234)
     try:
         value = evaluate(code, cpu.word, registers, load, Budget(10_000), first)
-    except Unwindable:
+    except NotUnwindable:
         return
     assert 0 <= value <= cpu.mask
 
 
 def test_an_expression_that_loops_ends() -> None:
     loop = b"\x2f" + struct.pack("<h", -3)  # DW_OP_skip, to itself
-    with pytest.raises(Unwindable, match="steps"):
+    with pytest.raises(NotUnwindable, match="steps"):
         evaluate(loop, 8, {}, lambda address, size: 0, Budget(10_000))
 
 

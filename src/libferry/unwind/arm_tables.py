@@ -23,7 +23,7 @@ from libferry.binary.elf import Image
 from libferry.binary.window import Window
 from libferry.unwind.cursor import Cursor
 from libferry.unwind.expressions import Load
-from libferry.unwind.limits import Budget, Unwindable
+from libferry.unwind.limits import Budget, NotUnwindable
 
 PT_ARM_EXIDX = 0x70000001  # DWARF's PT_GNU_EH_FRAME is in no Arm file
 EXIDX_CANTUNWIND = 1
@@ -80,7 +80,7 @@ class ArmTables:
             return None
         if how & _COMPACT:
             if how >> 24 & 0x0F:
-                raise Unwindable("only the first routine's instructions fit into the index")
+                raise NotUnwindable("only the first routine's instructions fit into the index")
             return how.to_bytes(4, "big")[1:]
         return self._from_table(_prel31(how, self._address + (low - 1) * _PAIR.size + 4))
 
@@ -110,7 +110,7 @@ class _Undo:
         self.registers = dict(registers)
         self.load = load
         if SP not in registers:
-            raise Unwindable("the stack pointer is not known")
+            raise NotUnwindable("the stack pointer is not known")
         self.sp = registers[SP]
         self.popped_pc = False
 
@@ -139,12 +139,12 @@ class _Undo:
         elif code < 0x90:
             mask = (code & 0x0F) << 8 | self.cursor.byte()
             if not mask:
-                raise Unwindable("this function refuses to be unwound")
+                raise NotUnwindable("this function refuses to be unwound")
             self.pop([4 + bit for bit in range(12) if mask >> bit & 1])
         elif code < 0xA0:
             number = code & 0x0F
             if number in (SP, PC) or number not in self.registers:
-                raise Unwindable("the stack pointer comes from an impossible register")
+                raise NotUnwindable("the stack pointer comes from an impossible register")
             self.sp = self.registers[number]
         elif code < 0xB0:
             self.pop([*range(4, 5 + (code & 7)), *([LR] if code & 8 else [])])
@@ -158,7 +158,7 @@ class _Undo:
         if code == 0xB1:
             mask = self.cursor.byte()
             if not 0 < mask < 16:
-                raise Unwindable("a spare instruction")
+                raise NotUnwindable("a spare instruction")
             self.pop([bit for bit in range(4) if mask >> bit & 1])
         elif code == 0xB2:
             self.skip(0x204 + (self.cursor.uleb() << 2))
@@ -173,7 +173,7 @@ class _Undo:
         elif 0xD0 <= code < 0xD8:
             self.skip(((code & 7) + 1) * 8)
         else:
-            raise Unwindable("a spare instruction, or one of iWMMXt")
+            raise NotUnwindable("a spare instruction, or one of iWMMXt")
 
 
 def undo(
@@ -189,6 +189,6 @@ def undo(
     found[SP] = run.sp
     if not run.popped_pc:
         if LR not in found:
-            raise Unwindable("the return address is not known")
+            raise NotUnwindable("the return address is not known")
         found[PC] = found[LR]
     return found, found[PC]

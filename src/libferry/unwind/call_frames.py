@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 from libferry.unwind.cpus import Cpu
 from libferry.unwind.cursor import Bases, Cursor
 from libferry.unwind.expressions import Load, evaluate
-from libferry.unwind.limits import Budget, Unwindable
+from libferry.unwind.limits import Budget, NotUnwindable
 
 REMEMBERED_AT_MOST = 64
 REGISTERS_AT_MOST = 256
@@ -177,24 +177,24 @@ class _Run:
     def _state(self, code: int, cursor: Cursor) -> None:
         if code == _REMEMBER:
             if len(self.remembered) >= REMEMBERED_AT_MOST:
-                raise Unwindable("too many rows are remembered")
+                raise NotUnwindable("too many rows are remembered")
             self.remembered.append(self.row.copy())
         elif code == _RESTORE_STATE:
             if not self.remembered:
-                raise Unwindable("no row was remembered")
+                raise NotUnwindable("no row was remembered")
             self.row = self.remembered.pop()
         elif code == _ARGS_SIZE:
             cursor.uleb()  # how much a caller has pushed; the CFA counts it already
         elif code in (_NEGATE_RA_STATE, _NEGATE_RA_STATE_WITH_PC):
             # Signed or not, the address is in the same bits; what is above is cut off.
             if self.cpu.machine != EM_AARCH64:
-                raise Unwindable("an instruction of another CPU")
+                raise NotUnwindable("an instruction of another CPU")
         elif code != _NOP:
-            raise Unwindable("an unknown instruction")
+            raise NotUnwindable("an unknown instruction")
 
     def _save(self, number: int, saved: Saved) -> None:
         if len(self.row.saved) >= REGISTERS_AT_MOST:
-            raise Unwindable("too many registers")
+            raise NotUnwindable("too many registers")
         self.row.saved[number] = saved
 
     def _restore(self, number: int) -> None:
@@ -254,7 +254,7 @@ def caller(
         if saved.how == "value of":
             return compute(saved.code, cfa)
         if saved.number not in registers:
-            raise Unwindable("a register is not known")
+            raise NotUnwindable("a register is not known")
         return registers[saved.number]
 
     if row.cfa_code is not None:
@@ -262,7 +262,7 @@ def caller(
     elif row.cfa_register is not None and row.cfa_register in registers:
         cfa = registers[row.cfa_register] + row.cfa_offset & cpu.mask
     else:
-        raise Unwindable("the frame is relative to a register that is not known")
+        raise NotUnwindable("the frame is relative to a register that is not known")
     found = dict(registers)
     found[cpu.sp] = cfa
     for number, saved in row.saved.items():
@@ -275,10 +275,10 @@ def caller(
             continue
         try:
             found[number] = value(saved)
-        except Unwindable:
+        except NotUnwindable:
             if number == return_column:
                 raise
             found.pop(number, None)
     if return_column not in found:
-        raise Unwindable("the return address is not known")
+        raise NotUnwindable("the return address is not known")
     return found, found[return_column]

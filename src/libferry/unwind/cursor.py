@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from libferry.unwind.limits import Unwindable
+from libferry.unwind.limits import NotUnwindable
 
 # LSB Core, 10.5.1 "DWARF Exception Header Encoding"
 DW_EH_PE_omit = 0xFF
@@ -57,7 +57,7 @@ class Cursor:
         """The next bytes."""
         at, end = self.at, self.at + size
         if size < 0 or end > self.end:
-            raise Unwindable("the information ends early")
+            raise NotUnwindable("the information ends early")
         self.at = end
         return self.data[at:end]
 
@@ -73,7 +73,7 @@ class Cursor:
         """The next byte."""
         at = self.at
         if at >= self.end:
-            raise Unwindable("the information ends early")
+            raise NotUnwindable("the information ends early")
         self.at = at + 1
         return self.data[at]
 
@@ -93,13 +93,13 @@ class Cursor:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value, shift + 7, byte
-        raise Unwindable("a number has no end")
+        raise NotUnwindable("a number has no end")
 
     def string(self) -> bytes:
         """The next string that ends with NUL."""
         end = self.data.find(0, self.at, self.end)
         if end < 0:
-            raise Unwindable("a string has no end")
+            raise NotUnwindable("a string has no end")
         return self.raw(end + 1 - self.at)[:-1]
 
     def pointer(self, encoding: int, bases: Bases) -> int:
@@ -115,7 +115,7 @@ class Cursor:
         else:
             base = {_PCREL: here, _DATAREL: bases.data, _FUNCREL: bases.function}.get(relative)
         if base is None or encoding & DW_EH_PE_indirect:
-            raise Unwindable("a pointer is relative to something unknown")
+            raise NotUnwindable("a pointer is relative to something unknown")
         return value + base & (1 << 8 * self.word) - 1
 
     def number(self, encoding: int) -> int:
@@ -131,4 +131,4 @@ class Cursor:
             return self.uleb()
         if form == _SLEB:
             return self.sleb()
-        raise Unwindable("a pointer has an unknown form")
+        raise NotUnwindable("a pointer has an unknown form")

@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable, Mapping
 
 from libferry.unwind.cursor import Cursor
-from libferry.unwind.limits import Budget, Unwindable
+from libferry.unwind.limits import Budget, NotUnwindable
 
 STACK_AT_MOST = 256
 
@@ -78,17 +78,17 @@ class _Machine:
 
     def pop(self) -> int:
         if not self.stack:
-            raise Unwindable("an expression's stack is empty")
+            raise NotUnwindable("an expression's stack is empty")
         return self.stack.pop()
 
     def pick(self, depth: int) -> int:
         if depth >= len(self.stack):
-            raise Unwindable("an expression's stack is too short")
+            raise NotUnwindable("an expression's stack is too short")
         return self.stack[-1 - depth]
 
     def push(self, value: int) -> None:
         if len(self.stack) >= STACK_AT_MOST:
-            raise Unwindable("an expression's stack is full")
+            raise NotUnwindable("an expression's stack is full")
         self.stack.append(value & self.mask)
 
     def signed(self, value: int) -> int:
@@ -96,13 +96,13 @@ class _Machine:
 
     def register(self, number: int) -> int:
         if number not in self.registers:
-            raise Unwindable("an expression uses a register that is not known")
+            raise NotUnwindable("an expression uses a register that is not known")
         return self.registers[number]
 
     def jump(self, by: int) -> None:
         to = self.cursor.at + by
         if not 0 <= to <= self.cursor.end:
-            raise Unwindable("an expression jumps out of itself")
+            raise NotUnwindable("an expression jumps out of itself")
         self.cursor.at = to
 
     def step(self) -> None:
@@ -125,13 +125,13 @@ class _Machine:
         elif code in _OTHERS:
             _OTHERS[code](self)
         elif code != _NOP:
-            raise Unwindable("an expression has an unknown operation")
+            raise NotUnwindable("an expression has an unknown operation")
 
 
 def _divide(machine: _Machine) -> None:
     right, left = machine.signed(machine.pop()), machine.signed(machine.pop())
     if not right:
-        raise Unwindable("an expression divides by zero")
+        raise NotUnwindable("an expression divides by zero")
     quotient = abs(left) // abs(right)
     machine.push(quotient if (left < 0) == (right < 0) else -quotient)
 
@@ -139,7 +139,7 @@ def _divide(machine: _Machine) -> None:
 def _modulo(machine: _Machine) -> None:
     right, left = machine.pop(), machine.pop()
     if not right:
-        raise Unwindable("an expression divides by zero")
+        raise NotUnwindable("an expression divides by zero")
     machine.push(left % right)
 
 
@@ -157,7 +157,7 @@ def _rotate(machine: _Machine) -> None:
 
 def _dereference(machine: _Machine, size: int) -> None:
     if not 1 <= size <= machine.word:
-        raise Unwindable("an expression reads too many bytes")
+        raise NotUnwindable("an expression reads too many bytes")
     machine.push(machine.load(machine.pop(), size))
 
 

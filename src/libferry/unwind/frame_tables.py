@@ -19,7 +19,7 @@ from libferry.binary.elf_sections import SHF_COMPRESSED, contents, sections
 from libferry.binary.window import Window
 from libferry.unwind.call_frames import Common, Entry, Program
 from libferry.unwind.cursor import Bases, Cursor, DW_EH_PE_omit, fixed_size
-from libferry.unwind.limits import Budget, Unwindable
+from libferry.unwind.limits import Budget, NotUnwindable
 
 PT_GNU_EH_FRAME = 0x6474E550
 DT_PLTGOT = 3
@@ -61,7 +61,7 @@ class _Section:
         if length == 0:
             return None
         if length > RECORD_AT_MOST:
-            raise Unwindable("a record is too long")
+            raise NotUnwindable("a record is too long")
         self._budget.spend(1 + length // BYTES_A_STEP)
         raw = self.window.bytes(at + head, length, what)
         cursor = Cursor(raw, self.word, self.address + at + head)
@@ -91,7 +91,7 @@ class _Section:
         if found is None:
             record = self._record(at) if at >= 0 else None
             if record is None or record[1] is not None:
-                raise Unwindable("an FDE has no CIE")
+                raise NotUnwindable("an FDE has no CIE")
             found = self._commons[at] = self._read_common(record[0])
         return found
 
@@ -104,7 +104,7 @@ class _Section:
         if version == 4:
             cursor.raw(2)  # sizes of addresses and segment selectors
         elif version not in (1, 3):
-            raise Unwindable("a CIE has an unknown version")
+            raise NotUnwindable("a CIE has an unknown version")
         code_factor, data_factor = cursor.uleb(), cursor.sleb()
         return_column = cursor.byte() if version == 1 else cursor.uleb()
         encoding, signal = ABSPTR, False
@@ -128,7 +128,7 @@ class _Section:
                 elif letter not in b"BG":  # keys of Arm's signatures and memory tags
                     break
         elif augmentation:
-            raise Unwindable("a CIE has an unknown augmentation")
+            raise NotUnwindable("a CIE has an unknown augmentation")
         return Common(
             code_factor, data_factor, return_column, encoding, augmented, signal, _rest(cursor)
         )

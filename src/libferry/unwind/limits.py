@@ -27,7 +27,7 @@ SECONDS = 5.0
 long to read; an honest backtrace takes a thousandth of that."""
 
 
-class Unwindable(Exception):
+class NotUnwindable(Exception):
     """These bytes do not say who called; never leaves this room."""
 
 
@@ -44,9 +44,9 @@ class Budget:
         """Take some away."""
         self._left -= steps
         if self._left < 0:
-            raise Unwindable("too many steps")
+            raise NotUnwindable("too many steps")
         if self.late:
-            raise Unwindable("it took too long")
+            raise NotUnwindable("it took too long")
 
     @property
     def late(self) -> bool:

@@ -19,7 +19,7 @@ from libferry.binary.elf import Image
 from libferry.binary.elf_sections import functions
 from libferry.binary.window import Window
 from libferry.errors import FerryError
-from libferry.unwind.limits import Budget, Unwindable
+from libferry.unwind.limits import Budget, NotUnwindable
 
 # gABI, "Symbol Table": STB_GLOBAL, STB_WEAK, and STB_LOCAL; GNU's STB_GNU_UNIQUE is global
 _RANKS = {1: 2, 10: 2, 2: 1}
@@ -78,7 +78,7 @@ def of_elf(image: Image, code_mask: int, budget: Budget) -> SymbolTable:
                 for name, binding, address, size in table.rows
             ]
             return SymbolTable(rows, table.strings, [])
-    except (FerryError, Unwindable):
+    except (FerryError, NotUnwindable):
         pass
     return SymbolTable([], None, [])
 

@@ -27,7 +27,7 @@ from libferry.runtime.fault import Fault
 from libferry.unwind import call_frames
 from libferry.unwind.arm_tables import undo
 from libferry.unwind.cpus import Cpu, Record
-from libferry.unwind.limits import Budget, Unwindable
+from libferry.unwind.limits import Budget, NotUnwindable
 from libferry.unwind.modules import CodeFile, Modules, Place
 
 
@@ -84,7 +84,7 @@ class Walk:
     def _load(self, address: int, size: int) -> int:
         at = address - self._base
         if not 0 <= at <= len(self._stack) - size:
-            raise Unwindable("beyond the part of the stack that was kept")
+            raise NotUnwindable("beyond the part of the stack that was kept")
         return int.from_bytes(self._stack[at : at + size], "little")
 
     def _caller(self, state: _State) -> _State | None:
@@ -95,12 +95,12 @@ class Walk:
             known, found = self._by_tables(state, place)
             if known:
                 return found
-        except (Unwindable, FerryError):
+        except (NotUnwindable, FerryError):
             pass
         for way in (self._by_kernel_record, self._by_frame_pointer, self._by_link_register):
             try:
                 found = way(state)
-            except Unwindable:
+            except NotUnwindable:
                 continue
             if found is not None:
                 return found
@@ -146,7 +146,7 @@ class Walk:
                 registers[cpu.sp] = sp + cpu.word
             else:
                 address = registers.get(cpu.link, 0)
-        except Unwindable:
+        except NotUnwindable:
             return None
         return self._to_code(registers, address)
 
@@ -164,7 +164,7 @@ class Walk:
         for record in self._cpu.kernel:
             try:
                 found = self._by_record(state, record)
-            except Unwindable:
+            except NotUnwindable:
                 continue
             if found is not None:
                 return found
@@ -201,7 +201,7 @@ class Walk:
             try:
                 saved = self._load(frame + cpu.saved_fp, cpu.word)
                 address = self._load(frame + cpu.returns_to, cpu.word)
-            except Unwindable:
+            except NotUnwindable:
                 continue
             if state.exact and self._is_still_in(state, address):
                 continue
