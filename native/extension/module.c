@@ -70,8 +70,7 @@ static PyObject *set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOOOO", names, &given[HOOK_ARGUMENT],
                                      &given[HOOK_COUNT_OF], &given[HOOK_ENDED],
                                      &given[HOOK_ARENA], &given[HOOK_CALLED],
-                                     &given[HOOKS + DELEGATE_MAP],
-                                     &given[HOOKS + DELEGATE_BATCH],
+                                     &given[HOOKS + DELEGATE_MAP], &given[HOOKS + DELEGATE_BATCH],
                                      &given[HOOKS + DELEGATE_WITHIN],
                                      &given[HOOKS + DELEGATE_SUCCESSOR]))
         return NULL;

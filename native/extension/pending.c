@@ -24,7 +24,6 @@ struct futex_waitv {
 #define SYS_futex_waitv 449 /* the same on every CPU */
 #endif
 
-
 PyTypeObject *pending_type;
 
 static PyObject *post_successor(Function *function, PyObject *const *values, Py_ssize_t count)

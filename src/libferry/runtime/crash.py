@@ -133,24 +133,23 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     death = session.death()
     if not death:
         happened = "its worker was ended, and the system has not let go of it yet"
-        return LibraryCrashed(tried, happened, hint=next_step(session, "load the library again"))
-    step = next_step(session, "load the library again for a fresh worker")
-    again = f"this process is unharmed; {step}"
+        return LibraryCrashed(tried, happened, hint=again(session))
+    unharmed = f"this process is unharmed; {again(session)}"
     number, left = death["signal"] or None, death["exit_code"]
     life = _lives.get(session)
     fault = fault_of(session)
     if fault is not None:
         number = fault.code if fault.kind == "signal" else None
-        happened, hint = _recorded(fault), f"{again}, and {_CHECK}"
+        happened, hint = _recorded(fault), f"{unharmed}, and {_CHECK}"
     elif number:
-        happened, hint = _unrecorded(number, life, again)
+        happened, hint = _unrecorded(number, life, unharmed)
     else:
         # before it serves, it is no library's doing
         how = "the library ended its process: exit({})" if session.base else "exit code {}"
         happened = how.format(left)
         windows = life is not None and "windows" in life.abi
         known = _WINDOWS_EXITS.get(left) if windows else None
-        hint = f"{known}; {again}" if known else f"{again}, and {_CHECK}"
+        hint = f"{known}; {unharmed}" if known else f"{unharmed}, and {_CHECK}"
     error = LibraryCrashed(
         tried,
         happened,
@@ -165,11 +164,11 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     return error
 
 
-def next_step(session: _core.Session, alone: str) -> str:
-    """What to do after a crash: nothing, or ``alone``."""
+def again(session: _core.Session) -> str:
+    """What brings a fresh worker."""
     home = getattr(session.services_of, "home", None)
     if home is None or not home.library._ferry_life.again:
-        return alone
+        return "load the library again for a fresh worker"
     return "the next call starts a fresh worker, and what was made in the old one is refused there"
 
 
@@ -238,18 +237,18 @@ def _stack_overflowed(fault: Fault) -> bool:
     )
 
 
-def _unrecorded(number: int, life: _Life | None, again: str) -> tuple[str, str]:
+def _unrecorded(number: int, life: _Life | None, unharmed: str) -> tuple[str, str]:
     """What happened, and a hint, if only the system tells."""
     name = _signal_name(number)
     if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
-        return f"its worker was ended by {name}", f"{_UNRECORDED}; {again}"
+        return f"its worker was ended by {name}", f"{_UNRECORDED}; {unharmed}"
     happened = f"its worker was killed from outside: {name}"
     before = life.out_of_memory if life is not None else None
     now = _kills_for_memory()
     if number == signal.SIGKILL and before is not None and now is not None and now > before:
         happened += ", as the system was out of memory"
-        return happened, f"give it more memory, or less to do; {again}"
-    return happened, f"{_KILLED}; {again}"
+        return happened, f"give it more memory, or less to do; {unharmed}"
+    return happened, f"{_KILLED}; {unharmed}"
 
 
 # ---- where ----

@@ -25,7 +25,7 @@ from libferry.errors import (
     NestedTooDeep,
     TooManyCallbacks,
 )
-from libferry.runtime.crash import crash, next_step
+from libferry.runtime.crash import again, crash
 from libferry.runtime.showing import kind, show
 
 if TYPE_CHECKING:
@@ -289,17 +289,17 @@ def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) 
     if code == "expired":
         return DeadlineExceeded(
             tried,
-            f"no answer within {f'{allowed_ns / 1e9:g} s' if allowed_ns else 'the timeout'}; "
-            "its worker was ended",
-            hint=next_step(session, "load the library again")
-            + "; give it a longer timeout if the call may take that long",
+            "no answer within the timeout"
+            + (f" of {allowed_ns / 1e9:g} s" if allowed_ns else "")
+            + "; its worker was ended",
+            hint=f"{again(session)}; give it a longer timeout if the call may take that long",
         )
     if code == "violated":
         return ChannelError(
             tried,
             "the worker wrote a reply word that no lawful worker writes, and was ended",
             hint="the library has damaged or attacked its worker; do not trust what it returned "
-            "before; " + next_step(session, "load it again"),
+            "before; " + again(session),
         )
     error = crash(session, tried)
     if code == "gone" and session in _ends:

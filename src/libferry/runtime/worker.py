@@ -183,9 +183,9 @@ class Worker:
             hint="see what it says by hand: " + " ".join(self.runner.command),
         )
 
-    def reap(self) -> None:
-        """Let the system forget a worker that is gone; its session stays as it is."""
-        self._process.poll()
+    def reap(self) -> bool:
+        """Let the system forget the worker if it is gone; whether it is."""
+        return self._process.poll() is not None
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
