@@ -139,7 +139,7 @@ def reported(what: Any) -> None:
 
 
 def broken(what: threading.ExceptHookArgs) -> None:
-    failures.append("".join(traceback.format_exception(what.exc_value)))  # type: ignore[arg-type]
+    failures.append("".join(traceback.format_exception(what.exc_value)))
 
 
 def main() -> None:

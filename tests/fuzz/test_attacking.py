@@ -112,7 +112,9 @@ class Attacker:
         """Under a call, maybe. The function stays a lawful one."""
         at = self.host.frame(self.lane(), self.random.randrange(4))
         function, integers = self.random.choice(self.calls)
-        struct.pack_into(f"<Q{len(integers)}q", self.host.memory, at + FUNCTION, function, *integers)
+        struct.pack_into(
+            f"<Q{len(integers)}q", self.host.memory, at + FUNCTION, function, *integers
+        )
         if not integers:
             struct.pack_into("<q", self.host.memory, at + INTEGER, self.callback)
 
