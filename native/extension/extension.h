@@ -13,6 +13,7 @@
  *   session.c    Session: one opened library, in this process or in a worker
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
+ *   spawn.c      a worker's process: clone, its confinement (confine.c), execve
  *   foreign.h    how memory is read that a worker has, too
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
@@ -464,6 +465,11 @@ PyObject *session_ring(Session *session, PyObject *unused);
 
 extern PyMethodDef queue_functions[];
 
+/* ---- spawn.c ---- */
+
+extern PyMethodDef spawn_functions[];
+extern PyObject *spawn_error; /* SpawnError: an OSError with step and kind */
+
 /* ---- pack.c, pointer.c, unpack.c ---- */
 
 /* What one pointer argument holds until the call is over. */
@@ -544,6 +550,7 @@ enum hook {
     HOOK_COUNT_OF, /* (function, given): raise */
     HOOK_ENDED,    /* (session, function or None, code): raise */
     HOOK_ARENA,    /* (session, size): raise */
+    HOOK_CALLED,   /* (error, function, arguments): tell the error; not by raise_by */
     HOOKS,
 };
 
@@ -554,5 +561,7 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
 /* Call a hook, which raises. The format is Py_BuildValue's, in parentheses. */
 void raise_by(enum hook hook, const char *format, ...);
+/* Tell the error that is set, which ended a call, what was called. */
+void tell_arguments(PyObject *function, PyObject *const *values, Py_ssize_t count);
 
 #endif

@@ -234,7 +234,7 @@ bool call_finish(Function *function, struct call *call, struct pending *pending,
     return !raise_from(call) && returned;
 }
 
-static bool call_there(Function *function, struct ferry_frame *frame)
+static bool call_there(Function *function, struct ferry_frame *frame, PyObject *const *values)
 {
     struct call call = {.outer = current_call, .session = function->session};
     struct pending pending;
@@ -242,7 +242,10 @@ static bool call_there(Function *function, struct ferry_frame *frame)
     if (!take_lane(function, &call))
         return false;
     pending = call_post(function, &call, frame);
-    return call_finish(function, &call, &pending, frame);
+    if (call_finish(function, &call, &pending, frame))
+        return true;
+    tell_arguments((PyObject *)function, values, Py_SIZE(function->plan));
+    return false;
 }
 
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names)
@@ -318,7 +321,8 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
     called = pack_all(&packing, function, values);
     /* The lane comes last: packing may run Python, which may call the library. */
     if (called)
-        called = session->in_worker ? call_there(function, &frame) : call_here(function, &frame);
+        called = session->in_worker ? call_there(function, &frame, values)
+                                  : call_here(function, &frame);
     /* A string result may lie in what was lent: the loans are settled after it is read. */
     if (called)
         result = unpack(session, function->plan, &function->plan->result, &frame);

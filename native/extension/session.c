@@ -478,22 +478,50 @@ static PyObject *session_close(Session *session, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* How the worker ended: {} while it lives. The fault record was written by the
- * worker and is only ever shown. */
+/* How the worker ended: {} while it lives. */
 static PyObject *session_death(Session *session, PyObject *unused)
 {
-    struct ferry_fault fault;
-
     (void)unused;
     if (!session->watch || !atomic_load(&session->watch->dead))
         return PyDict_New();
-    foreign_read(&fault, foreign_at(session->channel, offsetof(struct ferry_header, fault)),
-                 sizeof fault);
-    return Py_BuildValue("{sisisNsIsKsK}", "exit_code", atomic_load(&session->watch->exit_code),
-                         "signal", atomic_load(&session->watch->exit_signal), "fault",
-                         PyBool_FromLong(peek(&fault.happened) != 0), "code", fault.code,
-                         "address", (unsigned long long)fault.address, "program_counter",
-                         (unsigned long long)fault.program_counter);
+    return Py_BuildValue("{sisi}", "exit_code", atomic_load(&session->watch->exit_code), "signal",
+                         atomic_load(&session->watch->exit_signal));
+}
+
+static PyObject *copied(struct foreign from, uint32_t size)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+
+    if (bytes)
+        foreign_read(PyBytes_AS_STRING(bytes), from, size);
+    return bytes;
+}
+
+/* What it left behind for that: (struct ferry_fault and the head of the fault area, stack,
+ * maps), each copied once and not looked at, but for the two sizes. None: it lives, or was
+ * ended without writing anything. */
+static PyObject *session_fault(Session *session, PyObject *unused)
+{
+    enum { RECORD = sizeof(struct ferry_fault), HEAD = offsetof(struct ferry_fault_area, stack) };
+    struct foreign fault = foreign_at(session->channel, offsetof(struct ferry_header, fault));
+    struct foreign area = foreign_at(session->channel, CHANNEL_FAULT_OFFSET);
+    char copy[RECORD + HEAD];
+    uint32_t stack, maps;
+
+    (void)unused;
+    if (!session->watch || !atomic_load(&session->watch->dead) ||
+        !foreign_word(fault, offsetof(struct ferry_fault, happened)))
+        Py_RETURN_NONE;
+    foreign_read(copy, fault, RECORD);
+    foreign_read(copy + RECORD, area, HEAD);
+    memcpy(&stack, copy + RECORD + offsetof(struct ferry_fault_area, stack_size), sizeof stack);
+    memcpy(&maps, copy + RECORD + offsetof(struct ferry_fault_area, maps_size), sizeof maps);
+    return Py_BuildValue(
+        "y#NN", copy, (Py_ssize_t)sizeof copy,
+        copied(foreign_at(area, offsetof(struct ferry_fault_area, stack)),
+               stack < FAULT_STACK ? stack : FAULT_STACK),
+        copied(foreign_at(area, offsetof(struct ferry_fault_area, maps)),
+               maps < FAULT_MAPS ? maps : FAULT_MAPS));
 }
 
 static PyObject *session_get_errno(Session *session, void *unused)
@@ -560,6 +588,7 @@ static PyMethodDef methods[] = {
      "wait_any(pendings, rung): sleep until one of them is ready, or bell is not rung."},
     {"ring", (PyCFunction)session_ring, METH_NOARGS, "Wake who sleeps in wait_any."},
     {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
+    {"fault", (PyCFunction)session_fault, METH_NOARGS, "The record it left of that, or None."},
     {0},
 };
 

@@ -1,6 +1,6 @@
 """The compiled half; native/extension has its story."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 KIND_VOID: Final[int]
@@ -48,6 +48,7 @@ class Session:
     def services(self) -> tuple[int, ...]: ...
     def close(self, handle: int = 0, /) -> None: ...
     def death(self) -> dict[str, Any]: ...
+    def fault(self) -> tuple[bytes, bytes, bytes] | None: ...
 
 class Plan:
     signature: Any
@@ -150,6 +151,7 @@ def set_hooks(
     count: object,
     ended: object,
     arena: object,
+    called: object,
     map: object,
     batch: object,
 ) -> None: ...
@@ -234,3 +236,23 @@ def size_of(value: Aggregate, /) -> int: ...
 def library_of(value: Aggregate, /) -> Any: ...
 def address_of(value: Aggregate, session: Session, /) -> int | None: ...
 def kept_of(value: Aggregate, /) -> tuple[dict[tuple[int, int], tuple[object, ...]], int]: ...
+
+class SpawnError(OSError):
+    """A child could not be born as planned.
+
+    Attributes:
+        step: index of the plan's step that failed, or None.
+        kind: the step's kind (``"LANDLOCK"``), or CLONE, DESCRIPTORS, LISTENER or EXEC.
+    """
+
+    step: int | None
+    kind: str
+
+def spawn(
+    argv: Sequence[bytes],
+    environment: Sequence[bytes],
+    descriptors: dict[int, int],
+    plan: bytes | None,
+    /,
+) -> tuple[int, int, int]: ...
+def kernel() -> dict[str, Any]: ...

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
-from libferry.runtime import wine
+from libferry.runtime import crash, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.runner import Runner
 
@@ -87,6 +87,7 @@ class Worker:
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
+        crash.begin(self.session, runner.abi)
         if runner.windows:
             wine.ensure_running()
         ours, theirs = socket.socketpair()
