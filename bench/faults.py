@@ -49,7 +49,7 @@ def opened(abi: str, **options: Any) -> Any:
         return ferry.load(library(abi), header=HEADER, **options)
     except (ferry.NoRunner, ferry.SandboxUnavailable) as error:
         raise NotAvailableError(error.hint) from error
-    except ferry.ArgumentValueError as error:
+    except (ferry.ArgumentTypeError, ferry.ArgumentValueError) as error:
         raise NotAvailableError(error.happened) from error
 
 
@@ -80,7 +80,8 @@ def crash(name: str, abi: str) -> Contender:
 
         def run(count: int) -> float:
             with warm(opened(abi)) as lib:
-                return _until_crashed(lambda: lib.write_to(16))
+                write_to = lib.write_to  # it is looked for now
+                return _until_crashed(lambda: write_to(16))
 
         return run
 
@@ -93,6 +94,7 @@ def killed(name: str) -> Contender:
     def run(count: int) -> float:
         sent = 0.0
         with warm(opened("x86_64-sysv")) as lib:
+            stay = lib.stay
 
             def kill() -> None:
                 nonlocal sent
@@ -102,7 +104,7 @@ def killed(name: str) -> Contender:
 
             killer = threading.Thread(target=kill)
             killer.start()
-            _until_crashed(lib.stay)
+            _until_crashed(stay)
             told = time.perf_counter()
             killer.join()
         return told - sent
