@@ -14,6 +14,8 @@
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
  *   spawn.c      a worker's process: clone, its confinement (confine.c), execve
+ *   supervise.c  answering the calls that its filter hands to us (act.c, notices.c)
+ *   supervised.c the same as Python sees it
  *   foreign.h    how memory is read that a worker has, too
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
@@ -142,6 +144,7 @@ typedef struct {
     uint64_t base; /* the worker's address of the channel */
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
+    struct supervision *supervision; /* NULL: its worker has no filter that asks us */
     struct arena arena;
     _Atomic bool visited; /* in this process, a thread in no call of ours has called back */
     struct running running[RUNNING_COUNTS];
@@ -239,6 +242,18 @@ static inline bool session_use(Session *session)
 #endif
     return true;
 }
+
+/* ---- supervised.c ---- */
+
+/* Answer the calls that the worker's filter hands to us; listener -1: there is none. Takes
+ * it over. False with an exception. */
+bool session_supervise(Session *session, int pid, int listener, const Py_buffer *policy);
+/* What it was ended for: a dict, or None. */
+PyObject *session_violation(Session *session);
+PyObject *session_notices(Session *session, PyObject *unused);
+PyObject *session_get_notices_lost(Session *session, void *unused);
+PyObject *session_get_phase(Session *session, void *unused);
+int session_set_phase(Session *session, PyObject *value, void *unused);
 
 /* ---- wait.c ---- */
 

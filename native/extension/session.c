@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "extension.h"
 #include "placement.h"
+#include "supervise.h"
 #include "worker/worker.h"
 
 #include <dlfcn.h>
@@ -364,6 +365,8 @@ static void session_dealloc(Session *session)
     session_clear(session);
     if (session->watch)
         watch_end(session->watch);
+    if (session->supervision)
+        supervise_end(session->supervision);
     if (session->mapping)
         mapping_leave(session->mapping);
     if (session->memory >= 0)
@@ -375,24 +378,42 @@ static void session_dealloc(Session *session)
 
 /* ---- what Python does with it ---- */
 
-static PyObject *session_attach(Session *session, PyObject *args)
+/* Takes over the socket, and in any case the listener. */
+static bool watch_and_supervise(Session *session, int pid, int socket, int listener,
+                                const Py_buffer *policy)
 {
+    if (!session->in_worker || session->watch || peek(&session->closed)) {
+        PyErr_SetString(PyExc_ValueError, "nothing can be attached to this session");
+    } else {
+        session->watch = watch_begin(pid, socket, session->channel);
+        if (session->watch)
+            return session_supervise(session, pid, listener, policy);
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (listener >= 0)
+        close(listener);
+    return false;
+}
+
+static PyObject *session_attach(Session *session, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"", "", "", "listener", "policy", NULL};
     struct lane_record *record = &session->lanes[0];
     enum outcome outcome;
     struct pending pending;
     static const struct ferry_frame nothing;
     unsigned long long timeout_ns;
-    int pid, socket;
+    int pid, socket, listener = -1;
+    Py_buffer policy = {0};
+    bool begun;
 
-    if (!PyArg_ParseTuple(args, "iiK", &pid, &socket, &timeout_ns))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiK|$iy*", names, &pid, &socket, &timeout_ns,
+                                     &listener, &policy))
         return NULL;
-    if (!session->in_worker || session->watch || peek(&session->closed)) {
-        PyErr_SetString(PyExc_ValueError, "nothing can be attached to this session");
+    begun = watch_and_supervise(session, pid, socket, listener, &policy);
+    PyBuffer_Release(&policy);
+    if (!begun)
         return NULL;
-    }
-    session->watch = watch_begin(pid, socket, session->channel);
-    if (!session->watch)
-        return PyErr_SetFromErrno(PyExc_OSError);
     record->started = true; /* the main thread */
     poke(&record->busy, true);
     pending = post_call(session, record, 0, &nothing, 0, 0);
@@ -484,8 +505,9 @@ static PyObject *session_death(Session *session, PyObject *unused)
     (void)unused;
     if (!session->watch || !atomic_load(&session->watch->dead))
         return PyDict_New();
-    return Py_BuildValue("{sisi}", "exit_code", atomic_load(&session->watch->exit_code), "signal",
-                         atomic_load(&session->watch->exit_signal));
+    return Py_BuildValue("{sisisN}", "exit_code", atomic_load(&session->watch->exit_code),
+                         "signal", atomic_load(&session->watch->exit_signal), "violation",
+                         session_violation(session));
 }
 
 static PyObject *copied(struct foreign from, uint32_t size)
@@ -576,9 +598,12 @@ static PyObject *session_get_channel(Session *session, void *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"attach", (PyCFunction)session_attach, METH_VARARGS,
-     "attach(pid, socket, timeout_ns): take over the worker, and its socket, and wait\n"
-     "until it serves."},
+    {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS,
+     "attach(pid, socket, timeout_ns, *, listener=-1, policy=b''): take over the worker, and\n"
+     "its socket and listener, and wait until it serves."},
+    {"notices", (PyCFunction)session_notices, METH_NOARGS,
+     "What learning saw, each thing once: (arch, nr, arguments, path, access, address, phase,\n"
+     "count)."},
     {"services", (PyCFunction)session_services, METH_NOARGS,
      "Addresses of the worker's services, in the order of enum ferry_service."},
     {"close", (PyCFunction)session_close, METH_VARARGS,
@@ -597,6 +622,10 @@ static PyGetSetDef properties[] = {
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
+    {"phase", (getter)session_get_phase, (setter)session_set_phase,
+     "What the policy allows now: 0 starting, 1 loading, 2 serving.", NULL},
+    {"notices_lost", (getter)session_get_notices_lost, NULL, "How many there was no room for.",
+     NULL},
     {"bell", (getter)session_get_bell, NULL, "How often ring() was called.", NULL},
     {"base", (getter)session_get_base, NULL, "The library's address of the channel.", NULL},
     {"channel", (getter)session_get_channel, NULL, "Ours: (address, size), or None.", NULL},
