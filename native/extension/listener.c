@@ -82,10 +82,10 @@ static bool serve_one(Session *session, struct call *call, struct pending *pendi
     }
     if (!callback_serve(session, call))
         return end_violated(session, taken);
-    if (!session_usable(session))
-        return false;
     if (raise_from(call)) /* there is no call of ours that could raise it */
         PyErr_WriteUnraisable(taken);
+    if (!session_usable(session))
+        return false;
     post_return(session, pending, 1);
     return true;
 }
