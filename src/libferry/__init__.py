@@ -31,7 +31,7 @@ from libferry.errors import (
     UnexpectedCode,
     UnsupportedDeclaration,
 )
-from libferry.runtime import Array, Buffer, Callback, Library, Out, Pointer, Struct, load
+from libferry.runtime import Array, Buffer, Callback, Library, Line, Out, Pointer, Struct, load
 
 __version__ = "0.1.0"
 
@@ -52,6 +52,7 @@ __all__ = [
     "LibraryClosed",
     "LibraryCrashed",
     "LibraryNotFound",
+    "Line",
     "LoadError",
     "NamespacesFull",
     "NestedTooDeep",

@@ -25,6 +25,7 @@ from libferry.errors import (
     NestedTooDeep,
     TooManyCallbacks,
 )
+from libferry.runtime import events, output
 from libferry.runtime.showing import kind, show
 
 if TYPE_CHECKING:
@@ -312,6 +313,11 @@ def ended(
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
     error = _end_of(session, tried, code)
+    pipes = output.of(session)
+    if isinstance(error, LibraryCrashed) and pipes:
+        error.output = pipes.last()
+    if session not in _ends:
+        events.lost(session, error)
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
     raise error
 

@@ -19,12 +19,13 @@ from libferry.errors import (
     DeclarationError,
     SymbolNotFound,
 )
-from libferry.runtime import functions, symbols, values
+from libferry.runtime import functions, output, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
 from libferry.runtime.functions import Function
 from libferry.runtime.hooks import LibraryHooks
 from libferry.runtime.memory import Buffer, Out, Pointer
+from libferry.runtime.output import Lines
 from libferry.runtime.services import Services
 from libferry.runtime.values import making
 from libferry.runtime.variadic import TypedValue
@@ -428,6 +429,26 @@ class Library:
         Unlike ``errno`` it keeps its value if the call did not set it, as on Windows.
         """
         return self._ferry_session.last_error
+
+    @property
+    def output(self) -> Lines:
+        """The last lines that it wrote to its standard streams, up to now.
+
+        All streams with ``load(output="capture")``; else the last 50 of those that are
+        read anyway, which by default are standard error's.
+
+        Raises:
+            ArgumentTypeError: it has no standard streams of its own.
+        """
+        pipes = output.of(self._ferry_session)
+        if self._ferry_worker is None or pipes is None:
+            raise ArgumentTypeError(
+                f"read the output of {self.binary.path.name}",
+                "it writes to the standard streams of this process",
+                hint="isolation='worker' gives it a process with streams of its own",
+            )
+        pipes.drain()
+        return self._ferry_worker.start.output.lines
 
     @property
     def closed(self) -> bool:

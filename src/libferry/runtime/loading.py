@@ -23,6 +23,7 @@ from libferry.runtime import runner as runners
 from libferry.runtime import wine
 from libferry.runtime.library import LARGEST_SIZE, Library
 from libferry.runtime.opening import open_library
+from libferry.runtime.output import Output, Wish, buffer_lines
 from libferry.runtime.worker import Start, Worker
 
 Isolation = Literal["auto", "in-process", "worker"]
@@ -47,6 +48,7 @@ def load(
     arena: int | None = None,
     spin: bool = True,
     threads: Threads | None = None,
+    output: Wish = None,
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -127,6 +129,7 @@ def load(
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
             one_thread=one_thread,
+            output=Output(file.name, output),
         )
         worker = Worker(start)
         session = worker.session
@@ -137,6 +140,12 @@ def load(
                 "a call inside this process cannot be ended",
                 hint="isolation='worker' gives it a process that can",
             )
+        if output is not None:
+            raise ArgumentTypeError(
+                f"load {file.name} in-process with output={output!r:.80}",
+                "it would write to the standard streams of this process, which are everybody's",
+                hint="isolation='worker' gives it a process with streams of its own",
+            )
         worker, session = None, _core.Session(one_thread=one_thread)
     try:
         services, handle = open_library(binary, abi.name, session, worker)
@@ -144,7 +153,10 @@ def load(
         if worker:
             worker.close()
         raise
-    return Library(binary, abi.name, session, worker, services, handle, declared, encoding)
+    library = Library(binary, abi.name, session, worker, services, handle, declared, encoding)
+    if output is not None and worker and not worker.runner.windows:
+        buffer_lines(library)
+    return library
 
 
 def _pages(size: int) -> int:

@@ -13,14 +13,15 @@ import fcntl
 import os
 import socket
 import subprocess
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
-from libferry.runtime import wine
+from libferry.runtime import events, output, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.runner import Runner
 
@@ -52,6 +53,7 @@ class Start:
         spin_ns: how long a caller looks for an answer before it sleeps.
         timeout_ns: how long a call may take; 0 is for ever.
         one_thread: whether its calls are made one after the other.
+        output: where goes what it writes to its standard streams.
     """
 
     runner: Runner
@@ -59,6 +61,7 @@ class Start:
     spin_ns: int
     timeout_ns: int
     one_thread: bool
+    output: output.Output
 
 
 class Worker:
@@ -89,15 +92,24 @@ class Worker:
             ) from None
         if runner.windows:
             wine.ensure_running()
+        began = time.perf_counter()
+        # under Wine its standard output is the socket; the library's is standard error
+        both = start.output.both and not runner.windows
+        pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
+        output.belongs(self.session, pipes)
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self._process = self._spawn(theirs)
+            try:
+                self._process = self._spawn(theirs, pipes.child)
+            finally:
+                pipes.started()
             end = ours.detach()
             try:
                 self.session.attach(self._process.pid, end, START_TIMEOUT_NS)
             except BaseException as error:
                 self._process.kill()
                 self._process.wait()
+                pipes.finish()
                 if isinstance(error, LibraryCrashed):
                     raise self._failed(error.happened) from None
                 if isinstance(error, OSError) and not isinstance(error, FerryError):
@@ -105,15 +117,23 @@ class Worker:
                 raise
         # with the session, which functions hold, and not with the library
         self._end = weakref.finalize(
-            self.session, _end, weakref.ref(self.session), self._process, end, os.getpid()
+            self.session,
+            _end,
+            weakref.ref(self.session),
+            self._process,
+            end,
+            pipes,
+            os.getpid(),
         )
+        seconds = time.perf_counter() - began
+        events.started(self.session, start.output.name, self.pid, runner, seconds)
 
     @property
     def pid(self) -> int:
         """The worker's process id."""
         return self._process.pid
 
-    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(self, theirs: socket.socket, streams: Mapping[int, int]) -> subprocess.Popen[bytes]:
         environment = child_environment(self.runner.environment)
         try:
             if self.runner.windows:
@@ -122,6 +142,7 @@ class Worker:
                     [*self.runner.command, path],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
+                    stderr=streams[2],
                     env=environment,
                     start_new_session=True,
                 )
@@ -132,6 +153,8 @@ class Worker:
                 return subprocess.Popen(
                     [*self.runner.command, str(end), str(memory)],
                     stdin=subprocess.DEVNULL,
+                    stdout=streams.get(1),
+                    stderr=streams[2],
                     pass_fds=(end, memory),
                     env=environment,
                     start_new_session=True,
@@ -156,6 +179,7 @@ def _end(
     session: weakref.ref[_core.Session],
     process: subprocess.Popen[bytes],
     end: int,
+    pipes: output.Pipes,
     owner: int,
 ) -> None:
     """Let the worker quit and reap it; in the process that owns it.
@@ -166,9 +190,9 @@ def _end(
     left = session()
     if left is not None:
         left.close()
-    if os.getpid() != owner or process.returncode is not None:
+    if os.getpid() != owner:
         return
-    if left is None:
+    if left is None and process.returncode is None:
         with suppress(OSError), socket.socket(fileno=os.dup(end)) as ours:
             ours.shutdown(socket.SHUT_WR)
     try:
@@ -177,3 +201,5 @@ def _end(
         process.kill()
         with suppress(subprocess.TimeoutExpired):  # somebody else traces it
             process.wait(QUIT_SECONDS)
+    pipes.finish()
+    events.ended(pipes.library, process.pid, process.returncode)
