@@ -31,7 +31,19 @@ from libferry.errors import (
     UnexpectedCode,
     UnsupportedDeclaration,
 )
-from libferry.runtime import Array, Buffer, Callback, Library, Line, Out, Pointer, Struct, load
+from libferry.runtime import (
+    Array,
+    Buffer,
+    Callback,
+    Library,
+    Line,
+    Out,
+    Pointer,
+    Pool,
+    Struct,
+    load,
+    pool,
+)
 
 __version__ = "0.1.0"
 
@@ -59,6 +71,7 @@ __all__ = [
     "NoRunner",
     "Out",
     "Pointer",
+    "Pool",
     "PoolFull",
     "RowErrors",
     "SandboxUnavailable",
@@ -70,4 +83,5 @@ __all__ = [
     "UnsupportedDeclaration",
     "inspect",
     "load",
+    "pool",
 ]

@@ -37,7 +37,7 @@ ARENA = {8: 1 << 30, 4: 1 << 28}  # bytes of address space by pointer size; page
 def load(
     path: str | os.PathLike[str],
     *,
-    header: str | os.PathLike[str] | None = None,
+    header: str | os.PathLike[str] | Header | None = None,
     contract: str | os.PathLike[str] | None = None,
     include: Iterable[str | os.PathLike[str]] = (),
     define: Mapping[str, str | int | None] | None = None,
@@ -190,12 +190,14 @@ def _nanoseconds(timeout: float | None) -> int:
 
 def _declared(
     abi_name: str,
-    header: str | os.PathLike[str] | None,
+    header: str | os.PathLike[str] | Header | None,
     contract: str | os.PathLike[str] | None,
     include: Iterable[str | os.PathLike[str]],
     define: Mapping[str, str | int | None],
 ) -> Header:
     """What the header and the contract declare, each of which may be left out."""
+    if isinstance(header, Header):  # another worker of the same library
+        return header
     given = None
     if header is not None:
         given = read_header(header, abi_name, include=include, define=define)
