@@ -145,6 +145,7 @@ typedef struct {
     _Atomic uint32_t waiting;     /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */
     uint64_t serial; /* no two sessions have the same */
+    uint64_t family; /* the same for all sessions of one library, which it had one by one */
     _Atomic uint32_t clock;
     uint32_t lane_limit; /* calls at once; 1 for a library that is not thread-safe */
     _Atomic uint64_t holder; /* in this process, for such a library: the thread that is in */
@@ -244,9 +245,10 @@ struct pending {
 };
 
 /* Post a call: the host's line of `frame` and its bytes from `from` to `end`, to be called at
- * `depth`. */
+ * `depth`, and to return within `timeout_ns`, or (0) any time. */
 struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
-                         const struct ferry_frame *frame, size_t from, size_t end);
+                         const struct ferry_frame *frame, size_t from, size_t end,
+                         uint64_t timeout_ns);
 /* What may come back now to a call at `depth`: it returned, or it calls back. */
 void pending_expect(struct pending *pending, uint32_t depth);
 /* Post the return of the callback that `pending` was interrupted by. */
@@ -375,8 +377,11 @@ typedef struct {
     Plan *plan;
     uint64_t address;
     PyObject *name;
+    uint64_t timeout_ns; /* 0: none */
     bool keep_gil;
     bool service; /* one of ours: errno stays that of the library's last call */
+    Guard guard;  /* of the successor */
+    PyObject *successor; /* the same function in the worker that took the place, or NULL */
 } Function;
 
 extern PyTypeObject *function_type;
@@ -387,6 +392,11 @@ extern PyType_Spec function_spec;
 bool await_call(Session *session, PyObject *function, struct call *call, struct pending *pending);
 /* Whether it can be called with so many values. False with an exception. */
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
+/* The function, or, if its worker is gone and the library begins again, the same one in the
+ * worker that took the place. A new reference; NULL with an exception. */
+Function *function_now(Function *function);
+/* The same function with another timeout. A new reference; NULL with an exception. */
+Function *function_within(Function *function, uint64_t timeout_ns);
 struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans);
 bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
 /* Clear what post_call will send: what no argument is written to must not be our stack. */
@@ -534,7 +544,7 @@ enum hook {
 };
 
 /* Methods that are written in Python. */
-enum delegate { DELEGATE_MAP, DELEGATE_BATCH, DELEGATES };
+enum delegate { DELEGATE_MAP, DELEGATE_BATCH, DELEGATE_WITHIN, DELEGATE_SUCCESSOR, DELEGATES };
 
 PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject *kwargs);
 

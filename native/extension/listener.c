@@ -129,9 +129,8 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
         pending_expect(&pending, 0);
     } else {
         poke(&call.record->busy, true);
-        pending = post_call(session, call.record, 0, &nothing, 0, 0);
+        pending = post_call(session, call.record, 0, &nothing, 0, 0, 0); /* the library may take its time */
     }
-    pending.deadline = 0; /* the library may take its time */
     current_call = &call;
     while (alive && is_called(session, &pending))
         alive = serve_one(session, &call, &pending, taken);

@@ -33,7 +33,7 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
     if (!first)
         return NULL;
-    all = PySequence_Concat(first, args);
+    all = args ? PySequence_Concat(first, args) : Py_NewRef(first);
     Py_DECREF(first);
     if (!all)
         return NULL;
@@ -44,14 +44,16 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
 static PyObject *set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"argument", "count", "ended", "arena", "map", "batch", NULL};
+    static char *names[] = {"argument", "count", "ended", "arena", "map", "batch", "within",
+                            "successor", NULL};
     PyObject *given[HOOKS + DELEGATES];
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOO", names, &given[HOOK_ARGUMENT],
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOOO", names, &given[HOOK_ARGUMENT],
                                      &given[HOOK_COUNT_OF], &given[HOOK_ENDED],
                                      &given[HOOK_ARENA], &given[HOOKS + DELEGATE_MAP],
-                                     &given[HOOKS + DELEGATE_BATCH]))
+                                     &given[HOOKS + DELEGATE_BATCH], &given[HOOKS + DELEGATE_WITHIN],
+                                     &given[HOOKS + DELEGATE_SUCCESSOR]))
         return NULL;
     for (int i = 0; i < HOOKS + DELEGATES; i++) {
         PyObject **place = i < HOOKS ? &hooks[i] : &delegates[i - HOOKS];
@@ -115,8 +117,8 @@ static int execute(PyObject *module)
 
 static PyMethodDef functions[] = {
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS,
-     "set_hooks(*, argument, count, ended, arena, map, batch): who explains errors, and does\n"
-     "what is written in Python."},
+     "set_hooks(*, argument, count, ended, arena, map, batch, within, successor): who explains\n"
+     "errors, and does what is written in Python."},
     {0},
 };
 

@@ -4,6 +4,7 @@
  * no such half: it blocks. */
 #define _GNU_SOURCE
 #include "extension.h"
+#include "placement.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -23,7 +24,18 @@ struct futex_waitv {
 #define SYS_futex_waitv 449 /* the same on every CPU */
 #endif
 
+#define AWAKE_NS 1000000000u
+
 PyTypeObject *pending_type;
+
+static PyObject *post_successor(Function *function, PyObject *const *values, Py_ssize_t count)
+{
+    Function *now = function_now(function);
+    PyObject *pending = now ? function_post((PyObject *)now, values, count) : NULL;
+
+    Py_XDECREF(now);
+    return pending;
+}
 
 PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count)
 {
@@ -38,6 +50,8 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
         PyErr_SetString(PyExc_ValueError, "a call in this process cannot be left pending");
         return NULL;
     }
+    if (!session_usable(function->session))
+        return post_successor(function, values, count);
     if (!function_ready(function, count, NULL))
         return NULL;
     pending = (Pending *)pending_type->tp_alloc(pending_type, 0);
@@ -86,6 +100,12 @@ static PyObject *pending_wait(Pending *pending, PyObject *unused)
     return result;
 }
 
+/* Whether it is out of time: waiting for it says so. */
+static bool is_late(const Pending *pending)
+{
+    return pending->pending.deadline && monotonic_ns() >= pending->pending.deadline;
+}
+
 static PyObject *pending_ready(Pending *pending, PyObject *unused)
 {
     uint32_t word = atomic_load(&pending->pending.lane->reply) & ~CHANNEL_PARKED;
@@ -93,7 +113,7 @@ static PyObject *pending_ready(Pending *pending, PyObject *unused)
 
     (void)unused;
     return PyBool_FromLong(pending->waited || word != pending->pending.before ||
-                           !session_usable(session));
+                           !session_usable(session) || is_late(pending));
 }
 
 /* Whether it will be waited for in vain or at once; else its reply word says that
@@ -116,7 +136,8 @@ PyObject *session_wait_any(Session *session, PyObject *args)
     struct futex_waitv waiters[CHANNEL_LANES + 1];
     unsigned long rung;
     uint32_t count = 1;
-    struct timespec limit;
+    uint64_t latest = monotonic_ns() + AWAKE_NS; /* a worker that dies wakes its lanes; this is */
+    struct timespec limit;                       /* against the unforeseen */
     PyObject *list;
 
     if (!PyArg_ParseTuple(args, "O!k", &PyList_Type, &list, &rung))
@@ -131,12 +152,14 @@ PyObject *session_wait_any(Session *session, PyObject *args)
             PyErr_SetString(PyExc_TypeError, "not a Pending");
             return NULL;
         }
-        if (park_on((Pending *)one, &waiters[count++]))
+        if (park_on((Pending *)one, &waiters[count++]) || is_late((Pending *)one))
             Py_RETURN_NONE;
+        if (((Pending *)one)->pending.deadline && ((Pending *)one)->pending.deadline < latest)
+            latest = ((Pending *)one)->pending.deadline;
     }
+    limit = (struct timespec){.tv_sec = (time_t)(latest / 1000000000),
+                              .tv_nsec = (long)(latest % 1000000000)};
     Py_BEGIN_ALLOW_THREADS
-    clock_gettime(CLOCK_MONOTONIC, &limit);
-    limit.tv_sec += 1; /* a worker that dies wakes its lanes; this is against the unforeseen */
     if (syscall(SYS_futex_waitv, waiters, count, 0, &limit, CLOCK_MONOTONIC) < 0 &&
         errno == ENOSYS) {
         const struct timespec look_up = {.tv_nsec = 1000000};

@@ -243,6 +243,13 @@ static bool pack_buffer(struct packing *packing, const struct slot *slot, Py_ssi
     return true;
 }
 
+/* Whether it is of the same library, before its worker crashed: nobody would look there for
+ * what the library writes now, so it is refused and not copied as another library's is. */
+static bool is_past(const Buffer *buffer, const Session *session)
+{
+    return buffer->data && buffer->session != session && buffer->session->family == session->family;
+}
+
 static bool pack_ours(struct packing *packing, const struct slot *slot, Py_ssize_t index,
                       Buffer *buffer, struct loan *loan)
 {
@@ -321,8 +328,12 @@ static bool pack_pointee(struct packing *packing, const struct slot *slot, Py_ss
     if (!struct_data(value, &size))
         return false;
     if (!struct_address(value, packing->session, &address)) {
+        const Buffer *buffer = struct_buffer(value);
+
         if (!packing->loans)
             return refuse(packing, index, value, "not kept");
+        if (buffer && is_past(buffer, packing->session))
+            return refuse(packing, index, value, "other library");
         loan = &packing->loans[packing->lent++];
         *loan = (struct loan){.start = ARENA_NONE};
         return pack_buffer(packing, slot, index, value, loan);
@@ -394,6 +405,8 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     if (!packing->loans)
         return pack_kept(packing, slot, index, value);
 
+    if (PyObject_TypeCheck(value, buffer_type) && is_past((Buffer *)value, packing->session))
+        return refuse(packing, index, value, "other library");
     loan = &packing->loans[packing->lent];
     *loan = (struct loan){.start = ARENA_NONE};
     packing->lent++;

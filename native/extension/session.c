@@ -251,12 +251,18 @@ void session_release(Session *session, struct lane_record *lane)
     wake_waiting(session, 1);
 }
 
+/* In a word: whether calls can be made, and if not, why. */
+static const char *state_of(const Session *session)
+{
+    return session_usable(session)                                             ? "usable"
+           : session->channel && session->generation != process_generation ? "forked"
+           : peek(&session->closed)                                          ? "closed"
+                                                                              : "gone";
+}
+
 void session_raise(Session *session, PyObject *function)
 {
-    bool forked = session->channel && session->generation != process_generation;
-    const char *code = forked ? "forked" : peek(&session->closed) ? "closed" : "gone";
-
-    raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, code);
+    raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, state_of(session));
 }
 
 /* ---- making and unmaking ---- */
@@ -329,7 +335,7 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     session = (Session *)type->tp_alloc(type, 0);
     if (!session)
         return NULL;
-    session->serial = atomic_fetch_add(&serial, 1) + 1;
+    session->serial = session->family = atomic_fetch_add(&serial, 1) + 1;
     session->memory = -1;
     session->generation = process_generation;
     session->spin_ns = spin_ns;
@@ -401,9 +407,8 @@ static PyObject *session_attach(Session *session, PyObject *args)
         return PyErr_SetFromErrno(PyExc_OSError);
     record->started = true; /* the main thread */
     poke(&record->busy, true);
-    pending = post_call(session, record, 0, &nothing, 0, 0);
+    pending = post_call(session, record, 0, &nothing, 0, 0, timeout_ns);
     pending.spin = false;
-    pending.deadline = monotonic_ns() + timeout_ns;
     do {
         Py_BEGIN_ALLOW_THREADS
         outcome = await_reply(session, &pending);
@@ -502,6 +507,12 @@ static PyObject *session_get_last_error(Session *session, void *unused)
     return PyLong_FromUnsignedLong(find_errors(session) ? errors.of[errors.recent].last_error : 0);
 }
 
+static PyObject *session_get_state(Session *session, void *unused)
+{
+    (void)unused;
+    return PyUnicode_InternFromString(state_of(session));
+}
+
 static PyObject *session_get_closed(Session *session, void *unused)
 {
     (void)unused;
@@ -561,6 +572,8 @@ static PyGetSetDef properties[] = {
     {"errno", (getter)session_get_errno, NULL, "errno after this thread's last call.", NULL},
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
+    {"state", (getter)session_get_state, NULL,
+     "\"usable\", or why not: \"closed\", \"forked\", or \"gone\", which its worker is.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
     {"bell", (getter)session_get_bell, NULL, "How often ring() was called.", NULL},
     {"base", (getter)session_get_base, NULL, "The library's address of the channel.", NULL},
@@ -571,6 +584,8 @@ static PyGetSetDef properties[] = {
 
 static PyMemberDef members[] = {
     {"lanes", T_UINT, offsetof(Session, lane_limit), READONLY, "Calls at once."},
+    {"family", T_ULONGLONG, offsetof(Session, family), 0,
+     "A number that all sessions of one library share, which it had one after the other."},
     {"services_of", T_OBJECT, offsetof(Session, services), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Session, weakrefs), READONLY, NULL},
     {0},

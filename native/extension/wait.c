@@ -76,13 +76,14 @@ void pending_expect(struct pending *pending, uint32_t depth)
 }
 
 struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
-                         const struct ferry_frame *frame, size_t from, size_t end)
+                         const struct ferry_frame *frame, size_t from, size_t end,
+                         uint64_t timeout_ns)
 {
     char *target = (char *)session_frame(session, record, depth);
     struct pending pending = {.record = record, .lane = session_frame(session, record, 0)};
 
-    if (session->timeout_ns)
-        pending.deadline = monotonic_ns() + session->timeout_ns;
+    if (timeout_ns)
+        pending.deadline = monotonic_ns() + timeout_ns;
     /* All at once: a worker that looks at the line takes it away after each write. */
     memcpy(target + FRAME_STACK_BYTES, (const char *)frame + FRAME_STACK_BYTES,
            FRAME_HOST_LINE_END - FRAME_STACK_BYTES);

@@ -288,7 +288,13 @@ def test_what_a_session_lent_refuses_when_it_is_over(make: Make) -> None:
     with pool.session() as lib:
         add = lib.add
         assert add(1, 2) == 3
-    for use in (lambda: add(1, 2), lambda: lib.add, lambda: lib["add"], lambda: add.batch([])):
+    uses: list[Callable[[], Any]] = [
+        lambda: add(1, 2),
+        lambda: lib.add,
+        lambda: lib["add"],
+        lambda: add.batch([]),
+    ]
+    for use in uses:
         with pytest.raises(ferry.LibraryClosed, match="session is over"):
             use()
 
@@ -411,7 +417,7 @@ def test_closing_waits_for_calls_and_refuses_new_ones(make: Make) -> None:
 def test_closing_at_once_ends_the_calls(make: Make) -> None:
     pool = make(workers=1)
     with ThreadPoolExecutor(2) as threads:
-        calls = [threads.submit(pool.nap, 60_000) for _ in range(2)]
+        calls = [threads.submit(pool.nap, 15_000) for _ in range(2)]
         until(lambda: pool.stats().waiting == 1)
         pool.close(wait=False)
         for call in calls:

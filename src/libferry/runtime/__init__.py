@@ -6,7 +6,7 @@ to the compiled ``Function``; ``explain`` words the errors that the C core finds
 """
 
 from libferry import _core
-from libferry.runtime import batch, bulk, explain
+from libferry.runtime import batch, bulk, deadline, explain, life
 from libferry.runtime.callbacks import Callback
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
@@ -36,4 +36,6 @@ _core.set_hooks(
     arena=explain.arena,
     map=bulk.map_rows,
     batch=batch.batch,
+    within=deadline.within,
+    successor=life.successor,
 )

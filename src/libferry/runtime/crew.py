@@ -54,12 +54,6 @@ class Functions(dict[str, Any]):
         function = self[name] = self.library[name]
         return function
 
-    @property
-    def lost(self) -> bool:
-        """Whether the worker is gone."""
-        session = self.library._ferry_session
-        return session.closed or bool(session.death())
-
 
 class Member:
     """A worker's place in the pool; ``functions`` is None until it serves."""
@@ -71,6 +65,12 @@ class Member:
         self.starting = False
         self.error: Exception | None = None  # why it could not be started
         self.tried = 0.0  # when
+
+
+def _lost(member: Member) -> bool:
+    """Whether the worker that was there is gone."""
+    functions = member.functions
+    return functions is not None and functions.library._ferry_session.state != "usable"
 
 
 class Ticket:
@@ -257,9 +257,8 @@ class Crew:
     def _serve(self, ticket: Ticket) -> bool:
         """Give it a worker if one can take it."""
         while (member := self._choose(ticket)) is not None:
-            assert member.functions is not None
             self._free[member.running].remove(member)
-            if member.functions.lost:
+            if _lost(member):
                 self._replace(member)
                 continue
             self._count(member, ticket.weight)
@@ -313,7 +312,7 @@ class Crew:
         with self._lock:
             self._queue.pop(ticket, None)
             member = self._take_back(ticket)
-            if failed and member and member.functions and member.functions.lost:
+            if failed and member is not None and _lost(member):
                 self._free[member.running].remove(member)
                 self._replace(member)
             if self._queue:
@@ -444,7 +443,7 @@ class Crew:
                 self._fail(lambda ticket: _closed(self.name))
             while wait and (self._out or self._queue or self._any_starting()):
                 self._changed.wait()
-            libraries = [one.functions.library for one in self.members if one.functions]
+            libraries = [one.functions.library for one in self.members if one.functions is not None]
             for member in self.members:
                 member.functions = None
             self._free = [[] for _ in range(self.calls)]

@@ -55,10 +55,10 @@ def ended(library: str, pid: int, code: int | None) -> None:
 
 
 def lost(session: _core.Session, error: FerryError) -> None:
-    """A worker died, took too long, or did what it must not."""
-    if session not in _workers:
-        return  # it had not come so far
-    library, pid = _workers[session]
+    """A worker died, took too long, or did what it must not. Only the first time counts."""
+    library, pid = _workers.pop(session, ("", 0))
+    if not pid:
+        return
     live.discard(pid)
     what = "missed a deadline" if isinstance(error, DeadlineExceeded) else "was lost"
     log.warning("%s: worker %d %s: %s", library, pid, what, " ".join(str(error).split()))

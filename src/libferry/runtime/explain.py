@@ -7,8 +7,9 @@ what that means and what to do, in terms of the declaration.
 from __future__ import annotations
 
 import signal
+import time
 import weakref
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from libferry import _core
 from libferry.abi import Integer, Real
@@ -178,6 +179,8 @@ def argument(
         parameter = signature.parameters[index]
         name = f" ({parameter.name})" if parameter.name else ""
         ctype, place = parameter.type, f"{_call(owner)}, argument {index + 1}{name}"
+    if code == "other library":
+        happened, hint = _stranger(owner, value) or (happened, hint)
     raise error(
         place,
         happened.format(
@@ -188,6 +191,16 @@ def argument(
         ),
         hint=f"{hint}; declared: {signature}",
     )
+
+
+def _stranger(owner: _core.Function | _core.Callback, value: Any) -> tuple[str, str] | None:
+    """The words for what belongs to this library, but to a worker that is gone."""
+    home = getattr(owner.session.services_of, "home", None)
+    theirs = _core.library_of(value) if isinstance(value, _core.Aggregate) else value
+    if home is None or theirs is None:
+        return None
+    happened, hint = home.stranger(theirs.session)
+    return "{value} " + happened.replace("{", "{{").replace("}", "}}"), hint
 
 
 def count(function: _core.Function, given: int, names: tuple[str, ...] | None) -> NoReturn:
@@ -235,7 +248,7 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     death = session.death()
     if not death:
         happened = "its worker was ended, and the system has not let go of it yet"
-        return LibraryCrashed(tried, happened, hint="load the library again")
+        return LibraryCrashed(tried, happened, hint=_next(session, "load the library again"))
     number = death.get("signal") or None
     code = death.get("exit_code") or None
     fault = death.get("fault", False)
@@ -260,8 +273,9 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     return LibraryCrashed(
         tried,
         happened,
-        hint="this process is unharmed; load the library again for a fresh worker, and "
-        "check the declaration against the library's header if every call does this",
+        hint="this process is unharmed; "
+        + _next(session, "load the library again for a fresh worker")
+        + ", and check the declaration against the library's header if every call does this",
         signal=number,
         code=code,
         address=address,
@@ -269,8 +283,31 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     )
 
 
+def _next(session: _core.Session, alone: str) -> str:
+    """What to do after a crash: nothing, or ``alone``."""
+    home = getattr(session.services_of, "home", None)
+    if home is None or not home.library._ferry_life.again:
+        return alone
+    return "the next call starts a fresh worker, and what was made in the old one is refused there"
+
+
 # How each session that is over came to its end, for whoever calls it later.
 _ends: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
+
+
+_when: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
+
+
+def when(session: _core.Session) -> str:
+    """When the end of a session was noticed."""
+    return _when.setdefault(session, time.strftime("%H:%M:%S"))
+
+
+def gone(session: _core.Session, tried: str) -> LibraryCrashed:
+    """The error of using a session whose worker is gone, for whatever reason."""
+    error = _end_of(session, tried, "gone")
+    assert isinstance(error, LibraryCrashed)
+    return error
 
 
 def ended(
@@ -313,32 +350,38 @@ def ended(
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
     error = _end_of(session, tried, code)
-    pipes = output.of(session)
-    if isinstance(error, LibraryCrashed) and pipes:
-        error.output = pipes.last()
-    if session not in _ends:
-        events.lost(session, error)
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
+    _when.setdefault(session, time.strftime("%H:%M:%S"))
     raise error
 
 
 def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
+    error = _describe(session, tried, code)
+    events.lost(session, error)
+    return error
+
+
+def _describe(session: _core.Session, tried: str, code: str) -> FerryError:
     if code == "expired":
         return DeadlineExceeded(
             tried,
             "no answer within the timeout; its worker was ended",
-            hint="load the library again, with a longer timeout if the call may take that long",
+            hint=_next(session, "load the library again")
+            + "; give it a longer timeout if the call may take that long",
         )
     if code == "violated":
         return ChannelError(
             tried,
             "the worker wrote a reply word that no lawful worker writes, and was ended",
-            hint="the library has damaged or attacked its worker; load it again, and do not "
-            "trust what it returned before",
+            hint="the library has damaged or attacked its worker; do not trust what it returned "
+            "before; " + _next(session, "load it again"),
         )
     error = crash(session, tried)
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
+    pipes = output.of(session)
+    if pipes:
+        error.output = pipes.last()
     return error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,17 +20,19 @@ from libferry.errors import (
 )
 from libferry.loader import locate
 from libferry.runtime import runner as runners
-from libferry.runtime import wine
-from libferry.runtime.library import LARGEST_SIZE, Library
+from libferry.runtime import telemetry, wine
+from libferry.runtime.deadline import nanoseconds, unending
+from libferry.runtime.instance import LARGEST_SIZE
+from libferry.runtime.library import Library
+from libferry.runtime.life import Again, Restart, check_restart
 from libferry.runtime.opening import open_library
-from libferry.runtime.output import Output, Wish, buffer_lines
+from libferry.runtime.output import Output, Wish
 from libferry.runtime.worker import Start, Worker
 
 Isolation = Literal["auto", "in-process", "worker"]
 Threads = Literal["many", "one"]
 
 SPIN_NS = 50_000  # about what it costs to wake an idle processor
-LONGEST_TIMEOUT = 10**9  # seconds
 ARENA = {8: 1 << 30, 4: 1 << 28}  # bytes of address space by pointer size; pages come when used
 
 
@@ -48,7 +50,11 @@ def load(
     arena: int | None = None,
     spin: bool = True,
     threads: Threads | None = None,
+    restart: Restart = "never",
+    initialise: Callable[[Library], object] | None = None,
+    spare: bool = False,
     output: Wish = None,
+    trace: bool | None = None,
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -72,6 +78,19 @@ def load(
             and costs a few microseconds a call.
         threads: ``"one"`` for a library that is not thread-safe: calls of several Python
             threads are then made one after the other. None is as the header says.
+        restart: what follows when the library's worker is gone: ``"next-call"``, a fresh
+            one for the next call; a number, the same, that often in a minute at most;
+            ``"never"``, an error for every call. Workers only.
+        initialise: called with the library now and after each restart, before anybody
+            else uses it: ``initialise=lambda lib: lib.setup(7)``. It must not wait for
+            another thread that uses the library.
+        spare: whether to keep a second worker, started and empty, for the next restart.
+        output: what becomes of the lines that it writes to its standard streams:
+            ``"capture"`` keeps them in ``lib.output``, ``"log"`` gives them to the logger
+            ``libferry.output.<name>``, and a callable is called with ``("stderr", line)``
+            for each, on a thread of its own. None passes standard error on and leaves
+            standard output alone. Workers only.
+        trace: whether calls are told to OpenTelemetry, which takes the extra ``telemetry``.
 
     Raises:
         LibraryNotFound, BadBinary: there is no such library, or it is none.
@@ -94,6 +113,9 @@ def load(
             hint=f"give bytes, from 1 to {LARGEST_SIZE - 1:,}; None is the default",
         )
     _check_encoding(encoding)
+    check_restart(restart, spare=spare)
+    if trace:
+        telemetry.check_installed()
     root = Path(sysroot) if sysroot is not None else None
     file = locate(
         path,
@@ -121,7 +143,8 @@ def load(
     # read the declarations first: what cannot be declared needs no process
     declared = _declared(abi.name, header, contract, include, define or {})
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
-    timeout_ns = _nanoseconds(timeout)
+    timeout_ns = nanoseconds(timeout, "load a library")
+    again = None
     if isolation == "worker" or not fits:
         start = Start(
             runners.find(abi.name, root),
@@ -131,14 +154,17 @@ def load(
             one_thread=one_thread,
             output=Output(file.name, output),
         )
+        again = Again(start, restart, spare)
         worker = Worker(start)
         session = worker.session
     else:
         if timeout is not None:
+            raise unending(f"load {file.name} in-process with a timeout")
+        if restart != "never" or spare:
             raise ArgumentTypeError(
-                f"load {file.name} in-process with a timeout",
-                "a call inside this process cannot be ended",
-                hint="isolation='worker' gives it a process that can",
+                f"load {file.name} in-process with restart={restart!r}",
+                "a crash inside this process ends it",
+                hint="isolation='worker' gives it a process that can be started again",
             )
         if output is not None:
             raise ArgumentTypeError(
@@ -148,14 +174,19 @@ def load(
             )
         worker, session = None, _core.Session(one_thread=one_thread)
     try:
-        services, handle = open_library(binary, abi.name, session, worker)
+        opened = open_library(binary, abi.name, session, worker)
     except FerryError:
         if worker:
             worker.close()
         raise
-    library = Library(binary, abi.name, session, worker, services, handle, declared, encoding)
-    if output is not None and worker and not worker.runner.windows:
-        buffer_lines(library)
+    library = Library(binary, abi.name, opened, declared, encoding, again, initialise)
+    try:
+        library._ferry_life.begin()
+    except BaseException:
+        library.close()
+        raise
+    if trace:
+        telemetry.instrument(library)
     return library
 
 
@@ -174,18 +205,6 @@ def _check_encoding(encoding: str | None) -> None:
             f"{encoding!r} is not an encoding of text",
             hint="such as utf-8, gbk or latin-1; None is for bytes",
         ) from None
-
-
-def _nanoseconds(timeout: float | None) -> int:
-    if timeout is None:
-        return 0
-    if not 0 < timeout <= LONGEST_TIMEOUT:
-        raise ArgumentValueError(
-            "load a library",
-            f"timeout is {timeout!r}",
-            hint=f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no timeout",
-        )
-    return max(1, int(timeout * 1e9))
 
 
 def _declared(

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from libferry import _core
+from libferry.abi import ABIS
 from libferry.binary import Binary
+from libferry.contract import declare
 from libferry.errors import LoadError
 from libferry.runtime import wine
-from libferry.runtime.services import Services
+from libferry.runtime.binding import compile_plan
+from libferry.runtime.services import NUMBERS, Services
 from libferry.runtime.worker import Worker
 
 
-def open_library(
-    binary: Binary, abi: str, session: _core.Session, worker: Worker | None
-) -> tuple[Services, int]:
-    """The session's services, and the loader's handle of the library.
+@dataclass(frozen=True)
+class Opened:
+    """An open library: in which worker, if in any, and the loader's handle of it."""
+
+    worker: Worker | None
+    session: _core.Session
+    services: Services
+    handle: int
+
+
+def open_library(binary: Binary, abi: str, session: _core.Session, worker: Worker | None) -> Opened:
+    """Open it in that session.
 
     Raises:
         LoadError: the loader refused it.
@@ -29,7 +42,27 @@ def open_library(
         raise _refused(binary, abi, message, windows)
     if windows:
         _choose_errno(services, binary)
-    return services, handle
+    elif worker and worker.start.output.both:
+        _buffer_lines(services, session, abi, handle)
+    return Opened(worker, session, services, handle)
+
+
+_LINE_BUFFERED = 1  # _IOLBF of glibc's and musl's <stdio.h>
+_SETVBUF = "int setvbuf(uintptr_t stream, uintptr_t buffer, int mode, size_t size);"
+
+
+def _buffer_lines(services: Services, session: _core.Session, abi: str, handle: int) -> None:
+    """Have C write each line of its standard output when it ends.
+
+    C's ``stdout`` collects 4,096 bytes before it writes them to a pipe, and what was
+    collected is lost in a crash. A library may do without a C library; then so do we.
+    """
+    stdout, setvbuf = (services.symbol(handle, name) for name in ("stdout", "setvbuf"))
+    if not stdout or not setvbuf:
+        return
+    stream = int.from_bytes(services.read(stdout, ABIS[abi].pointer_size), "little")
+    plan = compile_plan(declare(_SETVBUF, abi).functions["setvbuf"], NUMBERS)
+    _core.Function(session, setvbuf, "setvbuf", plan, False, False)(stream, 0, _LINE_BUFFERED, 0)
 
 
 def _refused(binary: Binary, abi: str, message: str, windows: bool) -> LoadError:

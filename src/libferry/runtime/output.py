@@ -33,15 +33,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+from typing import Literal, NamedTuple, overload
 
 from libferry import _core
-from libferry.contract import declare
 from libferry.errors import ArgumentTypeError
-from libferry.runtime import functions
-
-if TYPE_CHECKING:
-    from libferry.runtime.library import Library
 
 KEPT = 50  # lines, for the error of a crash
 CAPTURED = 10_000  # lines, of output="capture"
@@ -105,6 +100,11 @@ class Lines(Sequence[Line]):
         return f"<libferry.Lines: {len(self)}>"
 
 
+def short_name(file: str) -> str:
+    """The name of a library by which it is logged: its file's up to the first dot."""
+    return file.split(".")[0] or file
+
+
 class Output:
     """Where that of one library goes; the same for all of its workers.
 
@@ -117,7 +117,7 @@ class Output:
     """
 
     def __init__(self, file: str, wish: Wish = None) -> None:
-        self.name = file.split(".")[0] or file
+        self.name = short_name(file)
         self.lines = Lines(CAPTURED if wish == "capture" else KEPT)
         self.both = wish is not None
         self.passed_on = wish is None
@@ -318,14 +318,10 @@ class Reader:
             if self._bell >= 0:
                 os.eventfd_write(self._bell, 1)
 
-    def finish(self, streams: Iterable[_Stream]) -> None:
-        """Their worker has ended: deliver the rest, if that can be done soon."""
-        for stream in streams:
-            stream.close()
-        self.ring()
-        if threading.current_thread() is not self._thread:
-            for stream in streams:
-                stream.done.wait(FLUSH_SECONDS)
+    @property
+    def here(self) -> bool:
+        """Whether this is the thread itself."""
+        return threading.current_thread() is self._thread
 
     def report(self, error: BaseException) -> None:
         """Tell of an exception of the user's callable; of the first one."""
@@ -430,9 +426,14 @@ class Pipes:
         self.drain()
         return next(stream.lines() for stream in self._streams if stream.name == "stderr")
 
-    def finish(self) -> None:
-        """The worker has ended. Twice is fine."""
-        self._reader.finish(self._streams)
+    def finish(self, *, wait: bool = True) -> None:
+        """The worker has ended: deliver the rest, if that can be done soon. Twice is fine."""
+        for stream in self._streams:
+            stream.close()
+        self._reader.ring()
+        if wait and not self._reader.here:
+            for stream in self._streams:
+                stream.done.wait(FLUSH_SECONDS)
 
 
 _pipes: weakref.WeakKeyDictionary[_core.Session, Pipes] = weakref.WeakKeyDictionary()
@@ -446,23 +447,3 @@ def belongs(session: _core.Session, pipes: Pipes) -> None:
 def of(session: _core.Session) -> Pipes | None:
     """The pipes of a session's worker."""
     return _pipes.get(session)
-
-
-def buffer_lines(library: Library) -> None:
-    """Have C write each line of its standard output when it ends.
-
-    C's ``stdout`` collects 4,096 bytes before it writes them to a pipe, and what was
-    collected is lost in a crash. A library without a C library of its own has no such.
-    """
-    services, handle = library._ferry_services, library._ferry_handle
-    stdout, setvbuf = (services.symbol(handle, name) for name in ("stdout", "setvbuf"))
-    if not stdout or not setvbuf:
-        return
-    text = "int setvbuf(void *stream, char *buffer, int mode, size_t size);"
-    signature = declare(text, library.abi).functions["setvbuf"]
-    function = functions.bind_plain(library, signature)
-    pointer = library.cast("void **", stdout).value
-    function(pointer, None, _LINE_BUFFERED, 0)
-
-
-_LINE_BUFFERED = 1  # _IOLBF of glibc's and musl's <stdio.h>

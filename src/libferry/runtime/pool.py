@@ -28,6 +28,7 @@ from libferry.runtime.crew import Crew, Functions, Member, Stats, Ticket
 from libferry.runtime.functions import Function
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
+from libferry.runtime.telemetry import TracedFunction
 
 MOST_CALLS = 48  # of a worker at once: a lane each, of 64, so that callbacks find one
 WAITING = 100  # callers
@@ -345,7 +346,7 @@ class Lent:
         return self._ferry_guard(self._ferry_use()[name])
 
     def _ferry_guard(self, value: Any) -> Any:
-        return LentFunction(self, value) if isinstance(value, Function) else value
+        return LentFunction(self, value) if isinstance(value, Function | TracedFunction) else value
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._ferry_use(), name, value)
@@ -364,7 +365,7 @@ class Lent:
 class LentFunction:
     """A function of a library in a session."""
 
-    def __init__(self, lent: Lent, function: Function) -> None:
+    def __init__(self, lent: Lent, function: Function | TracedFunction) -> None:
         self._lent = lent
         self._function = function
 

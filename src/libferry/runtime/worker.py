@@ -95,7 +95,7 @@ class Worker:
         began = time.perf_counter()
         # under Wine its standard output is the socket; the library's is standard error
         both = start.output.both and not runner.windows
-        pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
+        self._pipes = pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
         output.belongs(self.session, pipes)
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -168,6 +168,11 @@ class Worker:
             happened,
             hint="see what it says by hand: " + " ".join(self.runner.command),
         )
+
+    def reap(self) -> None:
+        """Let the system forget a worker that is gone; its session stays as it is."""
+        self._process.poll()
+        self._pipes.finish(wait=False)
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
