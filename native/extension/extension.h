@@ -13,6 +13,7 @@
  *   session.c    Session: one opened library, in this process or in a worker
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
+ *   spawn.c      a worker's process: clone, its confinement (confine.c), execve
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
  *   record.c     structures, unions and arrays (record.h)
@@ -184,9 +185,11 @@ static inline bool session_usable(const Session *session)
            !atomic_load_explicit(&session->watch->dead, memory_order_relaxed);
 }
 
+typedef struct function Function;
+
 /* The lane of the calling thread; waits for one if all are taken. The GIL is held
  * on entry and on return. NULL with an exception if the session ended meanwhile. */
-struct lane_record *session_lane(Session *session);
+struct lane_record *session_lane(Session *session, const Function *function);
 void session_release(Session *session, struct lane_record *lane);
 /* Frame `depth` of a lane. */
 struct ferry_frame *session_frame(const Session *session, const struct lane_record *record,
@@ -261,7 +264,8 @@ bool replied_soon(const Session *session, struct pending *pending);
 /* Without the GIL. INTERRUPTED: a signal, or nothing, has come; look after signals. May be
  * called again after that and after CALLED_BACK. */
 enum outcome await_reply(const Session *session, struct pending *pending);
-void futex_wait_private(_Atomic uint32_t *word, uint32_t value);
+/* For `limit` nanoseconds at most, and never for long. */
+void futex_wait_private(_Atomic uint32_t *word, uint32_t value, uint64_t limit);
 void futex_wake_private(_Atomic uint32_t *word, int count);
 
 /* ---- memory.c ---- */
@@ -370,7 +374,7 @@ extern PyType_Spec plan_spec;
 
 /* ---- function.c ---- */
 
-typedef struct {
+struct function {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     Session *session;
@@ -382,7 +386,7 @@ typedef struct {
     bool service; /* one of ours: errno stays that of the library's last call */
     Guard guard;  /* of the successor */
     PyObject *successor; /* the same function in the worker that took the place, or NULL */
-} Function;
+};
 
 extern PyTypeObject *function_type;
 extern PyType_Spec function_spec;
@@ -459,6 +463,11 @@ PyObject *session_ring(Session *session, PyObject *unused);
 /* ---- queue.c ---- */
 
 extern PyMethodDef queue_functions[];
+
+/* ---- spawn.c ---- */
+
+extern PyMethodDef spawn_functions[];
+extern PyObject *spawn_error; /* SpawnError: an OSError with step and kind */
 
 /* ---- pack.c, pointer.c, unpack.c ---- */
 

@@ -208,7 +208,7 @@ static bool take_lane(Function *function, struct call *call)
         raise_by(HOOK_ENDED, "(OOs)", (PyObject *)call->session, (PyObject *)function, "nested");
         return false;
     }
-    call->record = session_lane(call->session);
+    call->record = session_lane(call->session, function);
     return call->record != NULL;
 }
 

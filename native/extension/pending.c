@@ -68,7 +68,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
     clear_sent(&frame, plan);
     pending->call.session = function->session;
     posted = pack_all(&packing, function, values) &&
-             (pending->call.record = session_lane(function->session)) != NULL;
+             (pending->call.record = session_lane(function->session, function)) != NULL;
     pending->lent = packing.lent;
     if (!posted) {
         settle(function->session, pending->loans, pending->lent, false);

@@ -149,12 +149,18 @@ struct ferry_frame *session_frame(const Session *session, const struct lane_reco
 }
 
 /* Wait, without the GIL, until somebody lets go of the session since `freed` was read.
- * False with an exception. Who waits counts itself as waiting before it looks whether it
+ * False with an exception, or without one after `deadline`. Who waits counts itself as waiting before it looks whether it
  * has to; who lets go looks for such after it did. So one of the two sees the other. */
-static bool wait_turn(Session *session, uint32_t freed)
+static bool wait_turn(Session *session, uint32_t freed, uint64_t deadline)
 {
+    uint64_t now = deadline ? monotonic_ns() : 0;
+
+    if (deadline && now >= deadline) {
+        wake_waiting(session, 1);
+        return false; /* the caller says it */
+    }
     Py_BEGIN_ALLOW_THREADS
-    futex_wait_private(&session->lanes_freed, freed);
+    futex_wait_private(&session->lanes_freed, freed, deadline ? deadline - now : UINT64_MAX);
     Py_END_ALLOW_THREADS
     if (PyErr_CheckSignals() != 0) {
         wake_waiting(session, 1); /* what woke us may have been meant for another */
@@ -192,7 +198,7 @@ bool session_enter(Session *session)
         uint32_t freed = atomic_load(&session->lanes_freed);
 
         entered = try_enter(session, thread);
-        waiting = !entered && wait_turn(session, freed);
+        waiting = !entered && wait_turn(session, freed, 0);
     }
     count_down(&session->waiting);
     return entered;
@@ -206,9 +212,10 @@ void session_leave(Session *session)
     }
 }
 
-/* Wait for a lane. NULL with an exception. */
-static struct lane_record *await_lane(Session *session, uint64_t thread)
+/* Wait for a lane, as long as a call may take. NULL with an exception. */
+static struct lane_record *await_lane(Session *session, uint64_t thread, const Function *function)
 {
+    uint64_t deadline = function->timeout_ns ? monotonic_ns() + function->timeout_ns : 0;
     struct lane_record *record = NULL;
     bool waiting = true;
 
@@ -217,13 +224,15 @@ static struct lane_record *await_lane(Session *session, uint64_t thread)
         uint32_t freed = atomic_load(&session->lanes_freed);
 
         record = claim(session, thread);
-        waiting = !record && wait_turn(session, freed);
+        waiting = !record && wait_turn(session, freed, deadline);
     }
     count_down(&session->waiting);
+    if (!record && !PyErr_Occurred())
+        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, (PyObject *)function, "busy");
     return record;
 }
 
-struct lane_record *session_lane(Session *session)
+struct lane_record *session_lane(Session *session, const Function *function)
 {
     uint64_t thread = PyThreadState_Get()->id;
     struct lane_record *record = recent_lane(session);
@@ -236,7 +245,7 @@ struct lane_record *session_lane(Session *session)
             raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "pending");
             return NULL;
         }
-        if (!record && !(record = await_lane(session, thread)))
+        if (!record && !(record = await_lane(session, thread, function)))
             return NULL;
     }
     now = peek(&session->clock) + 1;

@@ -17,11 +17,11 @@
 
 #define LOOKS 64 /* at the reply between two looks at the clock; under a microsecond */
 
-void futex_wait_private(_Atomic uint32_t *word, uint32_t value)
+void futex_wait_private(_Atomic uint32_t *word, uint32_t value, uint64_t limit)
 {
-    const struct timespec limit = {.tv_nsec = LOOK_UP_NS};
+    const struct timespec wait = {.tv_nsec = (long)(limit < LOOK_UP_NS ? limit : LOOK_UP_NS)};
 
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &limit, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &wait, NULL, 0);
 }
 
 void futex_wake_private(_Atomic uint32_t *word, int count)

@@ -71,7 +71,7 @@ def test_a_function_may_have_more_time_than_its_library() -> None:
     with opened(HERE, source, "int rest(int ms);", timeout=0.05, restart="next-call") as lib:
         assert lib.rest.within(30)(150) == 150
         assert lib.rest.within(None)(150) == 150
-        with pytest.raises(ferry.DeadlineExceeded):
+        with pytest.raises(ferry.DeadlineExceeded, match=r"within 0\.05 s"):
             lib.rest(60_000)
 
 
@@ -153,6 +153,20 @@ def test_others_are_told_that_their_worker_is_gone(lib: ferry.Library) -> None:
     for thread in threads:
         thread.join(10)
     assert outcomes == [ferry.LibraryCrashed] * 3
+
+
+def test_who_waits_for_its_turn_too_long_is_told_and_ends_nobody() -> None:
+    source = "int usleep(unsigned us); EXPORT int rest(int ms) { usleep(ms * 1000); return ms; }"
+    with opened(HERE, source, "int rest(int ms);", threads="one") as lib:
+        results: list[int] = []
+        thread = threading.Thread(target=lambda: results.append(lib.rest(1000)))
+        thread.start()
+        time.sleep(0.2)
+        with pytest.raises(ferry.DeadlineExceeded, match=r"no turn within 0\.01 s"):
+            lib.rest.within(0.01)(1)
+        thread.join(10)
+        assert results == [1000]
+        assert lib.rest.within(30)(1) == 1
 
 
 def test_the_time_that_python_takes_in_a_callback_does_not_count(lib: ferry.Library) -> None:

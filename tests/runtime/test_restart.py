@@ -557,6 +557,33 @@ def test_a_library_that_is_dropped_leaves_no_process(spare: bool) -> None:
 # ---- a worker in reserve ----
 
 
+def test_a_fork_while_a_worker_starts_does_not_keep_it_alive() -> None:
+    script = (
+        "import os, time, libferry as ferry\n"
+        "from libferry.runtime.worker import Worker\n"
+        "spawn, forks = Worker._spawn, []\n"
+        "def forking(self, theirs):\n"
+        "    process = spawn(self, theirs)\n"
+        "    forks.append(os.fork())\n"
+        "    if forks[-1] == 0:\n"
+        "        os.close(1); os.close(2); time.sleep(60); os._exit(0)\n"
+        "    return process\n"
+        "Worker._spawn = forking\n"
+        f"lib = ferry.load({str(compiled(SOURCE, HERE[0]))!r}, isolation='worker')\n"
+        "print(lib.pid, *forks, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    # a worker has its host's standard streams, too: their end is not waited for
+    host = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert host.stdout
+    pid, fork = map(int, host.stdout.readline().split())
+    host.wait(10)
+    try:
+        assert ended(pid)
+    finally:
+        os.kill(fork, signal.SIGKILL)
+
+
 def wait_for_spare(lib: ferry.Library) -> int:
     """The process in reserve."""
     spare = lib._ferry_life._spare
@@ -602,7 +629,7 @@ def test_a_spare_ends_with_its_library() -> None:
 
 
 @pytest.mark.parametrize("way", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)", "1"])
-@pytest.mark.parametrize("wait", [0.0, 0.5])
+@pytest.mark.parametrize("wait", [0.0, 0.0525, 0.5])  # before, while and after it starts
 def test_no_spare_outlives_its_host(way: str, wait: float) -> None:
     script = (
         "import os, signal, sys, time, libferry as ferry\n"

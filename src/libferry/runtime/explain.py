@@ -341,6 +341,12 @@ def ended(
             "a call of this thread is pending, and the library takes one at a time",
             hint="await that one first",
         )
+    if code == "busy":
+        raise DeadlineExceeded(
+            tried,
+            f"no turn within {function.timeout_ns / 1e9:g} s: other calls have the library",  # type: ignore[union-attr]
+            hint="they go on, and nothing was called; wait for them, or end one by its own timeout",
+        )
     if code == "callbacks":
         raise TooManyCallbacks(
             tried,
@@ -349,23 +355,25 @@ def ended(
         )
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
-    error = _end_of(session, tried, code)
+    allowed = function.timeout_ns if isinstance(function, _core.Function) else 0
+    error = _end_of(session, tried, code, allowed)
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
     _when.setdefault(session, time.strftime("%H:%M:%S"))
     raise error
 
 
-def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
-    error = _describe(session, tried, code)
+def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) -> FerryError:
+    error = _describe(session, tried, code, allowed_ns)
     events.lost(session, error)
     return error
 
 
-def _describe(session: _core.Session, tried: str, code: str) -> FerryError:
+def _describe(session: _core.Session, tried: str, code: str, allowed_ns: int) -> FerryError:
     if code == "expired":
         return DeadlineExceeded(
             tried,
-            "no answer within the timeout; its worker was ended",
+            f"no answer within {f'{allowed_ns / 1e9:g} s' if allowed_ns else 'the timeout'}; "
+            "its worker was ended",
             hint=_next(session, "load the library again")
             + "; give it a longer timeout if the call may take that long",
         )

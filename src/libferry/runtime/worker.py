@@ -43,6 +43,28 @@ def _above_streams(descriptor: int) -> Iterator[int]:
         os.close(copy)
 
 
+# Sockets of workers that other threads are starting. A worker lives as long as somebody
+# has the other end of its socket, so a fork lets go of them.
+_starting: set[socket.socket] = set()
+
+
+@contextmanager
+def _kept_from_forks(*ends: socket.socket) -> Iterator[None]:
+    _starting.update(ends)
+    try:
+        yield
+    finally:
+        _starting.difference_update(ends)
+
+
+def _let_go() -> None:
+    while _starting:
+        _starting.pop().close()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @dataclass(frozen=True)
 class Start:
     """All that a worker is started with: it can be done again, after a crash.
@@ -98,11 +120,12 @@ class Worker:
         self._pipes = pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
         output.belongs(self.session, pipes)
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with ours, theirs, _kept_from_forks(ours, theirs):
             try:
                 self._process = self._spawn(theirs, pipes.child)
             finally:
                 pipes.started()
+            _starting.discard(ours)  # from here on the session looks after it
             end = ours.detach()
             try:
                 self.session.attach(self._process.pid, end, START_TIMEOUT_NS)
