@@ -135,6 +135,17 @@ def test_binary_garbage_becomes_text_with_its_control_characters() -> None:
         assert list(lib.output) == [("stderr", "�\0\x1b[31m你")]
 
 
+def test_after_a_restart_a_crash_shows_what_the_new_worker_wrote() -> None:
+    with loaded(restart="next-call", output="capture") as lib:
+        for words in (b"first", b"second"):
+            lib.write(2, words, len(words))
+            with pytest.raises(ferry.LibraryCrashed) as caught:
+                lib.abort()
+            assert caught.value.output == (words.decode(),)
+        lib.puts("third")
+        assert [line.text for line in lib.output] == ["first", "second", "third"]
+
+
 # ---- output="capture" ----
 
 
@@ -314,9 +325,9 @@ def test_a_flood_takes_no_memory(compile_c: Any, byte: int) -> None:
     file = compile_c(FLOOD)
     header = "void flood(int megabytes, int byte);"
     with ferry.load(file, header=header, isolation="worker", output="capture") as lib:
-        lib.flood(50, byte)
+        lib.flood(20, byte)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        lib.flood(100, byte)
+        lib.flood(40, byte)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert len(lib.output) <= 10_000
     assert after - before < 65536  # KiB
@@ -416,3 +427,15 @@ def test_the_log_has_a_missed_deadline(caplog: pytest.LogCaptureFixture) -> None
         lib.sleep(60)
     (record,) = caplog.records
     assert f"worker {lib.pid} missed a deadline: call sleep: " in record.message
+
+
+def test_the_log_has_a_restart(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "libferry")
+    with loaded(restart="next-call") as lib:
+        old = lib.pid
+        with pytest.raises(ferry.LibraryCrashed):
+            lib.abort()
+        lib.puts("")
+        assert [(record.levelname, record.message) for record in caplog.records[1:]] == [
+            ("INFO", f"libc: worker {lib.pid} replaces worker {old}")
+        ]

@@ -13,13 +13,15 @@ from collections.abc import Callable
 from typing import Literal
 
 from libferry import _core
-from libferry.errors import DeadlineExceeded, FerryError
+from libferry.errors import DeadlineExceeded, FerryError, SandboxViolation
 from libferry.runtime.runner import Runner
 
 Kind = Literal["started", "ended", "lost", "restarted"]
 
 log = logging.getLogger("libferry")
 log.addHandler(logging.NullHandler())  # a library's custom: the program says where it goes
+
+_LOSSES = {DeadlineExceeded: "missed a deadline", SandboxViolation: "did what is forbidden"}
 
 live: set[int] = set()  # the process ids of the workers that serve
 observers: list[Callable[[Kind, str], None]] = []  # told what happened, and to which library
@@ -60,7 +62,7 @@ def lost(session: _core.Session, error: FerryError) -> None:
     if not pid:
         return
     live.discard(pid)
-    what = "missed a deadline" if isinstance(error, DeadlineExceeded) else "was lost"
+    what = next((words for kind, words in _LOSSES.items() if isinstance(error, kind)), "was lost")
     log.warning("%s: worker %d %s: %s", library, pid, what, " ".join(str(error).split()))
     _tell("lost", library)
 

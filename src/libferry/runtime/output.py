@@ -407,13 +407,13 @@ class Pipes:
             os.set_blocking(ours, False)
             self.child[1 if name == "stdout" else 2] = theirs
             self._streams.append(_Stream(name, ours, output))
+        self._reader.add(self._streams)
 
     def started(self) -> None:
-        """It has its ends, or nobody ever will: let go of them, and read ours."""
+        """It has its ends, or nobody ever will: let go of them."""
         for descriptor in self.child.values():
             os.close(descriptor)
         self.child = {}
-        self._reader.add(self._streams)
 
     def drain(self) -> None:
         """Take what was written up to now."""

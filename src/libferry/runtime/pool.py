@@ -246,6 +246,10 @@ class PoolFunction:
     def _through(self, use: Callable[[Any], Any]) -> Any:
         return _run(self._crew, self.__name__, Ticket(), use)
 
+    def within(self, seconds: float | None) -> Callable[..., Any]:
+        """The same function, whose calls may take ``seconds`` on the worker."""
+        return lambda *values: self._through(lambda function: function.within(seconds)(*values))
+
     def map(self, *columns: Any, **options: Any) -> Any:
         """Over columns, on one worker."""
         return self._through(lambda function: function.map(*columns, **options))
