@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -122,7 +122,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with ours, theirs, _kept_from_forks(ours, theirs):
             try:
-                self._process = self._spawn(theirs, pipes.child)
+                self._process = self._spawn(theirs)
             finally:
                 pipes.started()
             _starting.discard(ours)  # from here on the session looks after it
