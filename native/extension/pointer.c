@@ -243,11 +243,11 @@ static bool pack_buffer(struct packing *packing, const struct slot *slot, Py_ssi
     return true;
 }
 
-/* Whether it is of the same library, before its worker crashed: nobody would look there for
- * what the library writes now, so it is refused and not copied as another library's is. */
-static bool is_past(const Buffer *buffer, const Session *session)
+/* Whether it is of the same library, before its worker crashed. A Buffer is then refused, and
+ * not copied as another library's is: nobody would look there for what the library writes. */
+static bool is_past(const Session *owner, const Session *session)
 {
-    return buffer->data && buffer->session != session && buffer->session->family == session->family;
+    return owner != session && owner->family == session->family;
 }
 
 static bool pack_ours(struct packing *packing, const struct slot *slot, Py_ssize_t index,
@@ -332,7 +332,7 @@ static bool pack_pointee(struct packing *packing, const struct slot *slot, Py_ss
 
         if (!packing->loans)
             return refuse(packing, index, value, "not kept");
-        if (buffer && is_past(buffer, packing->session))
+        if (buffer && is_past(buffer->session, packing->session))
             return refuse(packing, index, value, "other library");
         loan = &packing->loans[packing->lent++];
         *loan = (struct loan){.start = ARENA_NONE};
@@ -397,6 +397,9 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
                             ((Pointer *)value)->type, ((Pointer *)value)->address);
     if (PyObject_TypeCheck(value, callback_type) && !callback_address(value))
         return refuse(packing, index, value, "released");
+    if (PyObject_TypeCheck(value, callback_type) && slot->encode != Py_None &&
+        is_past(callback_session(value), packing->session))
+        return pack_converted(packing, slot, index, value); /* it is made again */
     if (PyObject_TypeCheck(value, callback_type))
         return pack_address(packing, slot, index, value, callback_session(value),
                             callback_pointer_type(value), callback_address(value));
@@ -405,7 +408,8 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     if (!packing->loans)
         return pack_kept(packing, slot, index, value);
 
-    if (PyObject_TypeCheck(value, buffer_type) && is_past((Buffer *)value, packing->session))
+    if (PyObject_TypeCheck(value, buffer_type) && ((Buffer *)value)->data &&
+        is_past(((Buffer *)value)->session, packing->session))
         return refuse(packing, index, value, "other library");
     loan = &packing->loans[packing->lent];
     *loan = (struct loan){.start = ARENA_NONE};

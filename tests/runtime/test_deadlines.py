@@ -71,7 +71,7 @@ def test_a_function_may_have_more_time_than_its_library() -> None:
     with opened(HERE, source, "int rest(int ms);", timeout=0.05, restart="next-call") as lib:
         assert lib.rest.within(30)(150) == 150
         assert lib.rest.within(None)(150) == 150
-        with pytest.raises(ferry.DeadlineExceeded, match=r"within 0\.05 s"):
+        with pytest.raises(ferry.DeadlineExceeded, match=r"timeout of 0\.05 s"):
             lib.rest(60_000)
 
 
@@ -296,9 +296,35 @@ print(pid, flush=True)
 """
 
 
+def _begin() -> str:
+    return _BEGIN.format(file=str(compiled(SOURCE, HERE[0])), header=HEADER)
+
+
 def _script(name: str) -> list[str]:
-    begin = _BEGIN.format(file=str(compiled(SOURCE, HERE[0])), header=HEADER)
-    return [sys.executable, "-c", begin + _SCRIPTS[name] + _END]
+    return [sys.executable, "-c", _begin() + _SCRIPTS[name] + _END]
+
+
+def test_ctrl_c_twice_ends_a_call_that_blocks_an_event_loop() -> None:
+    """The first one asyncio takes for itself: it cancels the task, which does not run."""
+    script = """
+async def main():
+    print("ready", flush=True)
+    lib.stuck()
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    command = [sys.executable, "-c", _begin() + script + _END]
+    host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert host.stdout
+    assert host.stdout.readline() == "ready\n"
+    for _ in range(2):
+        time.sleep(0.2)
+        host.send_signal(signal.SIGINT)
+    out, err = host.communicate(timeout=60)
+    assert (err, host.returncode) == ("", 0)
+    assert out.startswith("interrupted")
 
 
 @pytest.mark.parametrize("name", _SCRIPTS)

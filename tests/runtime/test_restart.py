@@ -57,6 +57,8 @@ EXPORT operation get_plus(void) { return plus; }
 EXPORT int count(int many, ...) { return many; }
 EXPORT int counter = 7;
 static int (*kept)(int);
+struct member { int (*function)(int); };
+EXPORT int call_member(const struct member *member, int value) { return member->function(value); }
 EXPORT void keep(int (*function)(int)) { kept = function; }
 EXPORT int call_kept(int value) { return kept ? kept(value) : -1; }
 EXPORT void stuck(void) { for (;;) *(volatile int *)&total = total; }
@@ -73,6 +75,8 @@ int half(int value, FERRY_OUT int *out);
 int apply(int (*function)(int), int value);
 typedef int (*operation)(int, int); operation get_plus(void);
 int count(int many, ...); extern int counter;
+struct member { int (*function)(int); };
+int call_member(const struct member *member, int value);
 void keep(int (*function)(int)); int call_kept(int value); void stuck(void);
 """
 
@@ -284,7 +288,6 @@ def remains(lib: ferry.Library) -> dict[str, Any]:
         lambda lib, old: lib.sum_point(old["point"]),
         lambda lib, old: lib.sum_list(old["node"]),
         lambda lib, old: lib.sum_list(lib.new("struct node", 1, old["node"])),
-        lambda lib, old: lib.apply(old["callback"], 1),
         lambda lib, old: lib.apply(lib.cast("int (*)(int)", old["function"]), 1),
         lambda lib, old: lib.read_int(lib.cast("const int *", old["buffer"])),
     ],
@@ -331,8 +334,35 @@ def test_callables_are_registered_again_by_themselves(lib: ferry.Library) -> Non
         crash(lib)
 
 
+def test_callbacks_that_were_kept_are_made_again_when_they_are_passed(lib: ferry.Library) -> None:
+    def refuse(value: int) -> int:
+        raise ValueError(value)
+
+    callback = lib.callback("int (*)(int)", refuse, error=-7)
+    seen = []
+    for _ in range(3):
+        with pytest.raises(ValueError):
+            lib.apply(callback, 1)
+        with pytest.raises(ValueError):
+            lib.call_member(lib.new("struct member", callback), 1)
+        seen.append(callback.renewed)
+        crash(lib)
+    assert seen[0] is None
+    assert seen[1] is not seen[2]
+    callback.release()
+    with pytest.raises(ferry.ArgumentValueError, match="released"):
+        lib.apply(callback, 1)
+
+
 def test_an_initialiser_sets_callbacks_again() -> None:
-    with load(initialise=lambda lib: lib.keep(abs)) as lib:
+    kept: list[ferry.Callback] = []
+
+    def initialise(lib: ferry.Library) -> None:
+        if not kept:
+            kept.append(lib.callback("int (*)(int)", abs))
+        lib.keep(kept[0])
+
+    with load(initialise=initialise) as lib:
         for _ in range(3):
             assert lib.call_kept(-3) == 3
             crash(lib)

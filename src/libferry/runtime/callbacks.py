@@ -47,9 +47,13 @@ class Callback(_core.Callback):
 
     Pass it where its function pointer type is expected. It lives until ``release`` or
     until its library closes: C may keep it in between. Calling it calls the callable.
+    After a restart C knows nothing of it until it is passed again.
     """
 
     home: Instance
+    pointer: Pointer
+    error: object = None
+    renewed: Callback | None = None  # itself after a restart
 
     def release(self) -> None:
         """Let go of the callable. C must not call it any more: that ends its worker.
@@ -57,6 +61,8 @@ class Callback(_core.Callback):
         In this process such a call does nothing and is reported by
         ``sys.unraisablehook``. Twice is fine.
         """
+        if self.renewed is not None:
+            self.renewed.release()
         if self.address and self.session.state == "usable":
             self.home.services.callback(self.number, 0)
         self.drop()
@@ -152,7 +158,7 @@ class Callbacks:
             error,
             describe_callback(plan.signature.plan),
         )
-        callback.home = library
+        callback.home, callback.pointer, callback.error = library, pointer, error
         try:
             if error is not None:
                 values.encode(library, pointer.to.result, error)
@@ -172,6 +178,15 @@ class Callbacks:
             return self.make(pointer, function)
         if known is None or not known.address:
             known = self._passed[key] = self.make(pointer, function)
+        return known
+
+    def again(self, callback: Callback) -> Callback:
+        """The same callback here, of one that was made before a restart."""
+        known = callback.renewed
+        if known is None or known.home is not self._library():
+            known = callback.renewed = self.make(
+                callback.pointer, callback.callable, callback.error
+            )
         return known
 
     def _plan(self, library: Instance, ctype: FunctionType) -> _core.Plan:

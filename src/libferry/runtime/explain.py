@@ -372,8 +372,9 @@ def _describe(session: _core.Session, tried: str, code: str, allowed_ns: int) ->
     if code == "expired":
         return DeadlineExceeded(
             tried,
-            f"no answer within {f'{allowed_ns / 1e9:g} s' if allowed_ns else 'the timeout'}; "
-            "its worker was ended",
+            "no answer within the timeout"
+            + (f" of {allowed_ns / 1e9:g} s" if allowed_ns else "")
+            + "; its worker was ended",
             hint=_next(session, "load the library again")
             + "; give it a longer timeout if the call may take that long",
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from libferry import _core
 from libferry.abi import CType, FunctionType, Integer, Pointer
 from libferry.runtime import values
+from libferry.runtime.callbacks import Callback
 from libferry.runtime.telemetry import TracedFunction
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class LibraryHooks:
             if isinstance(value, _core.Function) and library.owns(value.session):
                 now = value.current()
                 return _core.Pointer(now.session, ctype.name, now.address)
+            if isinstance(value, Callback):
+                past = value.session is not library.session and library.owns(value.session)
+                return library.callbacks.again(value) if past else NotImplemented
             if callable(value):
                 return library.callbacks.passed(ctype, value)
         elif isinstance(value, list | tuple) and (ctype.readonly or _is_strings(ctype.to)):

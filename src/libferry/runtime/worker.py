@@ -156,7 +156,8 @@ class Worker:
         """The worker's process id."""
         return self._process.pid
 
-    def _spawn(self, theirs: socket.socket, streams: Mapping[int, int]) -> subprocess.Popen[bytes]:
+    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+        streams = self._pipes.child
         environment = child_environment(self.runner.environment)
         try:
             if self.runner.windows:

@@ -72,6 +72,9 @@ class Home(Protocol):
     def write(self, address: int, data: bytes, /) -> None:
         """Copy bytes into the library's memory."""
 
+    def owns(self, session: _core.Session, /) -> bool:
+        """Whether a session is this library's, now or before a restart."""
+
     def stranger(self, session: _core.Session, /) -> tuple[str, str]:
         """What to say of a value of another session, and what to do."""
 

@@ -92,10 +92,13 @@ class PointerCodec(Codec):
                 context.made = True
                 return buffer.address
             case _core.Callback():
+                if not value.address:
+                    raise wrong_value("the callback was released", "make a new one")
+                if value.session is not library.session and library.owns(value.session):
+                    made = library.hooks.address(self.pointer, value)  # again, after a restart
+                    return self._address(made, context)
                 self._check(value.type, value.session, library, value)
                 address = value.address
-                if not address:
-                    raise wrong_value("the callback was released", "make a new one")
             case _ if self.function and callable(value):
                 made = library.hooks.address(self.pointer, value)
                 return self._address(made, context)
