@@ -24,8 +24,6 @@ struct futex_waitv {
 #define SYS_futex_waitv 449 /* the same on every CPU */
 #endif
 
-#define AWAKE_NS 1000000000u
-
 PyTypeObject *pending_type;
 
 static PyObject *post_successor(Function *function, PyObject *const *values, Py_ssize_t count)
@@ -46,7 +44,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
     Pending *pending;
     bool posted;
 
-    if (!function->session->channel) {
+    if (!function->session->in_worker) {
         PyErr_SetString(PyExc_ValueError, "a call in this process cannot be left pending");
         return NULL;
     }
@@ -100,34 +98,29 @@ static PyObject *pending_wait(Pending *pending, PyObject *unused)
     return result;
 }
 
-/* Whether it is out of time: waiting for it says so. */
-static bool is_late(const Pending *pending)
-{
-    return pending->pending.deadline && monotonic_ns() >= pending->pending.deadline;
-}
-
 static PyObject *pending_ready(Pending *pending, PyObject *unused)
 {
-    uint32_t word = atomic_load(&pending->pending.lane->reply) & ~CHANNEL_PARKED;
+    uint32_t word = foreign_word(pending->pending.lane, FRAME_REPLY) & ~CHANNEL_PARKED;
     const Session *session = pending->call.session;
 
     (void)unused;
     return PyBool_FromLong(pending->waited || word != pending->pending.before ||
-                           !session_usable(session) || is_late(pending));
+                           is_overdue(&pending->pending) || !session_usable(session));
 }
 
 /* Whether it will be waited for in vain or at once; else its reply word says that
  * somebody sleeps on it. */
 static bool park_on(Pending *pending, struct futex_waitv *waiter)
 {
-    _Atomic uint32_t *reply = &pending->pending.lane->reply;
+    struct foreign lane = pending->pending.lane;
     uint32_t before = pending->pending.before, word = before;
 
     *waiter = (struct futex_waitv){.val = before | CHANNEL_PARKED,
-                                   .uaddr = (uintptr_t)reply,
+                                   .uaddr = foreign_number(lane) + FRAME_REPLY,
                                    .flags = FUTEX_32};
-    return pending->waited || !session_usable(pending->call.session) ||
-           (!atomic_compare_exchange_strong(reply, &word, before | CHANNEL_PARKED) &&
+    return pending->waited || is_overdue(&pending->pending) ||
+           !session_usable(pending->call.session) ||
+           (!foreign_change(lane, FRAME_REPLY, &word, before | CHANNEL_PARKED) &&
             word != (before | CHANNEL_PARKED));
 }
 
@@ -135,9 +128,10 @@ PyObject *session_wait_any(Session *session, PyObject *args)
 {
     struct futex_waitv waiters[CHANNEL_LANES + 1];
     unsigned long rung;
+    /* a worker that dies wakes its lanes; the second is against the unforeseen */
+    uint64_t until = monotonic_ns() + 1000000000u;
     uint32_t count = 1;
-    uint64_t latest = monotonic_ns() + AWAKE_NS; /* a worker that dies wakes its lanes; this is */
-    struct timespec limit;                       /* against the unforeseen */
+    struct timespec limit;
     PyObject *list;
 
     if (!PyArg_ParseTuple(args, "O!k", &PyList_Type, &list, &rung))
@@ -147,18 +141,20 @@ PyObject *session_wait_any(Session *session, PyObject *args)
                                       .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG};
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && i < (Py_ssize_t)CHANNEL_LANES; i++) {
         PyObject *one = PyList_GET_ITEM(list, i);
+        uint64_t deadline;
 
         if (!PyObject_TypeCheck(one, pending_type)) {
             PyErr_SetString(PyExc_TypeError, "not a Pending");
             return NULL;
         }
-        if (park_on((Pending *)one, &waiters[count++]) || is_late((Pending *)one))
+        if (park_on((Pending *)one, &waiters[count++]))
             Py_RETURN_NONE;
-        if (((Pending *)one)->pending.deadline && ((Pending *)one)->pending.deadline < latest)
-            latest = ((Pending *)one)->pending.deadline;
+        deadline = ((Pending *)one)->pending.deadline;
+        if (deadline && deadline < until)
+            until = deadline;
     }
-    limit = (struct timespec){.tv_sec = (time_t)(latest / 1000000000),
-                              .tv_nsec = (long)(latest % 1000000000)};
+    limit.tv_sec = (time_t)(until / 1000000000u);
+    limit.tv_nsec = (long)(until % 1000000000u);
     Py_BEGIN_ALLOW_THREADS
     if (syscall(SYS_futex_waitv, waiters, count, 0, &limit, CLOCK_MONOTONIC) < 0 &&
         errno == ENOSYS) {

@@ -47,10 +47,26 @@ class Session:
     def ring(self) -> None: ...
     @property
     def arena_free(self) -> int: ...
-    def attach(self, pid: int, socket: int, timeout_ns: int, /) -> None: ...
+    def attach(
+        self,
+        pid: int,
+        socket: int,
+        timeout_ns: int,
+        /,
+        *,
+        listener: int = -1,
+        policy: bytes = b"",
+    ) -> None: ...
+    phase: int
+    @property
+    def notices_lost(self) -> int: ...
+    def notices(
+        self,
+    ) -> list[tuple[int, int, tuple[int, ...], bytes | None, int, bytes | None, int, int]]: ...
     def services(self) -> tuple[int, ...]: ...
     def close(self, handle: int = 0, /) -> None: ...
     def death(self) -> dict[str, Any]: ...
+    def fault(self) -> tuple[bytes, bytes, bytes] | None: ...
 
 class Plan:
     signature: Any
@@ -159,6 +175,7 @@ def set_hooks(
     count: object,
     ended: object,
     arena: object,
+    called: object,
     map: object,
     batch: object,
     within: object,

@@ -13,7 +13,6 @@ from libferry.cli import output
 from libferry.cli.failure import NO
 from libferry.errors import FerryError
 from libferry.runtime import runner
-from libferry.runtime.output import Output
 from libferry.runtime.worker import Start, Worker
 
 PROBE_ARENA = 1 << 20  # bytes; the smallest worker will do
@@ -79,14 +78,7 @@ def examine(abi: str) -> Verdict:
     start = time.perf_counter()
     try:
         found = runner.find(abi)
-        probe = Start(
-            found,
-            arena=PROBE_ARENA,
-            spin_ns=0,
-            timeout_ns=0,
-            one_thread=False,
-            output=Output(f"doctor-{abi}"),
-        )
+        probe = Start(found, arena=PROBE_ARENA, spin_ns=0, timeout_ns=0, one_thread=False)
         Worker(probe).close()
     except FerryError as error:
         return Verdict(abi, error=error)

@@ -47,7 +47,7 @@ class Spare:
                 worker = self._ready.popleft()
             except IndexError:  # another thread was quicker
                 return None
-            if worker.session.state == "usable":
+            if worker.session.state == "usable" and not worker.reap():
                 return worker
             worker.close()
         return None

@@ -1,46 +1,35 @@
 """Start a worker and hand it its end of the channel.
 
-A Linux worker inherits two descriptors, the socket and the memory, and is told
-their numbers. Under Wine only the standard streams become handles, one-way each:
-there the socket is both standard input and standard output, and the memory is
-opened by its path in /proc. In both cases nothing else is inherited, and the worker
-quits when the socket ends, however this process ends.
+A Linux worker gets two descriptors, the socket and the memory, and is told their
+numbers. Under Wine only the standard streams become handles, one-way each: there the
+socket is both standard input and standard output, and the memory is opened by its path
+in /proc. In both cases nothing else is inherited, and the worker quits when the socket
+ends, however this process ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
+import shutil
 import socket
 import subprocess
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
-from libferry.runtime import events, output, wine
+from libferry.runtime import crash, events, output, wine
 from libferry.runtime.environment import child_environment
+from libferry.runtime.output import Output, Pipes
+from libferry.runtime.process import Process
 from libferry.runtime.runner import Runner
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
+SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
-
-
-@contextmanager
-def _above_streams(descriptor: int) -> Iterator[int]:
-    """A copy that is none of the three standard streams.
-
-    A process that was started with one of those closed is given its number for the
-    next thing it opens; Popen would then put /dev/null there for the child.
-    """
-    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-    try:
-        yield copy
-    finally:
-        os.close(copy)
 
 
 # Sockets of workers that other threads are starting. A worker lives as long as somebody
@@ -76,6 +65,8 @@ class Start:
         timeout_ns: how long a call may take; 0 is for ever.
         one_thread: whether its calls are made one after the other.
         output: where goes what it writes to its standard streams.
+        plan: how it is confined before it runs (``native/confine.h``); None: not at all.
+        policy: what of the calls that its filter hands to us are allowed.
     """
 
     runner: Runner
@@ -83,7 +74,20 @@ class Start:
     spin_ns: int
     timeout_ns: int
     one_thread: bool
-    output: output.Output
+    output: Output = field(default_factory=lambda: Output("worker"))
+    plan: bytes | None = None
+    policy: bytes = b""
+
+
+def _is_inherited(descriptor: int) -> bool:
+    """Whether this process was started with that standard stream, and has it still.
+
+    What it opened itself, and may have got that number, is for no child.
+    """
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:
+        return False
 
 
 class Worker:
@@ -112,6 +116,7 @@ class Worker:
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
+        crash.begin(self.session, runner.abi)
         if runner.windows:
             wine.ensure_running()
         began = time.perf_counter()
@@ -122,13 +127,19 @@ class Worker:
         ours, theirs = socket.socketpair()
         with ours, theirs, _kept_from_forks(ours, theirs):
             try:
-                self._process = self._spawn(theirs)
+                self._process, listener = self._spawn(theirs)
             finally:
                 pipes.started()
             _starting.discard(ours)  # from here on the session looks after it
             end = ours.detach()
             try:
-                self.session.attach(self._process.pid, end, START_TIMEOUT_NS)
+                self.session.attach(
+                    self._process.pid,
+                    end,
+                    START_TIMEOUT_NS,
+                    listener=listener,
+                    policy=start.policy,
+                )
             except BaseException as error:
                 self._process.kill()
                 self._process.wait()
@@ -156,13 +167,15 @@ class Worker:
         """The worker's process id."""
         return self._process.pid
 
-    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
+        """The process, and the listener of its filter or -1."""
         streams = self._pipes.child
         environment = child_environment(self.runner.environment)
+        memory = self.session.memory
         try:
             if self.runner.windows:
-                path = rf"\\?\unix\proc\{os.getpid()}\fd\{self.session.memory}"
-                return subprocess.Popen(
+                path = rf"\\?\unix\proc\{os.getpid()}\fd\{memory}"
+                process = subprocess.Popen(
                     [*self.runner.command, path],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
@@ -170,21 +183,20 @@ class Worker:
                     env=environment,
                     start_new_session=True,
                 )
-            with (
-                _above_streams(theirs.fileno()) as end,
-                _above_streams(self.session.memory) as memory,
-            ):
-                return subprocess.Popen(
-                    [*self.runner.command, str(end), str(memory)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=streams.get(1),
-                    stderr=streams[2],
-                    pass_fds=(end, memory),
-                    env=environment,
-                    start_new_session=True,
-                )
+                return process, -1
+            program, *options = self.runner.command
+            words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
+            pid, pidfd, listener = _core.spawn(
+                [os.fsencode(word) for word in words],
+                [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+                {SOCKET: theirs.fileno(), MEMORY: memory}
+                | ({1: 1} if _is_inherited(1) else {})
+                | streams,
+                self.start.plan,
+            )
+            return Process(pid, pidfd), listener
         except OSError as error:
-            raise self._failed(str(error)) from None
+            raise self._failed(str(error)) from error
 
     def _failed(self, happened: str) -> NoRunner:
         return NoRunner(
@@ -193,10 +205,12 @@ class Worker:
             hint="see what it says by hand: " + " ".join(self.runner.command),
         )
 
-    def reap(self) -> None:
-        """Let the system forget a worker that is gone; its session stays as it is."""
-        self._process.poll()
-        self._pipes.finish(wait=False)
+    def reap(self) -> bool:
+        """Let the system forget the worker if it is gone; whether it is."""
+        gone = self._process.poll() is not None
+        if gone:
+            self._pipes.finish(wait=False)
+        return gone
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
@@ -206,9 +220,9 @@ class Worker:
 
 def _end(
     session: weakref.ref[_core.Session],
-    process: subprocess.Popen[bytes],
+    process: Process | subprocess.Popen[bytes],
     end: int,
-    pipes: output.Pipes,
+    pipes: Pipes,
     owner: int,
 ) -> None:
     """Let the worker quit and reap it; in the process that owns it.
