@@ -32,7 +32,19 @@ from libferry.errors import (
     UnsupportedDeclaration,
 )
 from libferry.guard import LoadedFile, snapshot
-from libferry.runtime import Array, Buffer, Callback, Library, Out, Pointer, Struct, load
+from libferry.runtime import (
+    Array,
+    Buffer,
+    Callback,
+    Library,
+    Line,
+    Out,
+    Pointer,
+    Pool,
+    Struct,
+    load,
+    pool,
+)
 
 __version__ = "0.1.0"
 
@@ -53,6 +65,7 @@ __all__ = [
     "LibraryClosed",
     "LibraryCrashed",
     "LibraryNotFound",
+    "Line",
     "LoadError",
     "LoadedFile",
     "NamespacesFull",
@@ -60,6 +73,7 @@ __all__ = [
     "NoRunner",
     "Out",
     "Pointer",
+    "Pool",
     "PoolFull",
     "RowErrors",
     "SandboxUnavailable",
@@ -71,5 +85,6 @@ __all__ = [
     "UnsupportedDeclaration",
     "inspect",
     "load",
+    "pool",
     "snapshot",
 ]

@@ -12,9 +12,23 @@ from libferry.runtime.callbacks import Callback
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
 from libferry.runtime.memory import Buffer, Out, Pointer
+from libferry.runtime.output import Line
+from libferry.runtime.pool import Pool, pool
 from libferry.runtime.values import Array, Struct
 
-__all__ = ["Array", "Buffer", "Callback", "Library", "Out", "Pointer", "Struct", "load"]
+__all__ = [
+    "Array",
+    "Buffer",
+    "Callback",
+    "Library",
+    "Line",
+    "Out",
+    "Pointer",
+    "Pool",
+    "Struct",
+    "load",
+    "pool",
+]
 
 _core.set_hooks(
     argument=explain.argument,

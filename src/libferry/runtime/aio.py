@@ -22,6 +22,7 @@ from libferry.runtime import crash
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
+    from libferry.runtime.telemetry import TracedAioFunction
 
 _MOST = 48  # calls posted at once, by all loops: a lane each, of 64, so that others find one
 
@@ -33,13 +34,23 @@ class Aio:
         self._library = weakref.ref(library)
         self._waiter: _Waiter | None = None
 
-    def __getattr__(self, name: str) -> AioFunction:
+    def __getattr__(self, name: str) -> AioFunction | TracedAioFunction:
         if name.startswith("_"):
             raise AttributeError(name)
         library = self._library()
         assert library is not None
-        function = self.__dict__[name] = AioFunction(self, library[name])
-        return function
+        function, trace = library[name], library._ferry_trace
+        made = self.__dict__[name] = (
+            AioFunction(self, function)
+            if trace is None
+            else trace.awaited(AioFunction(self, function.function))
+        )
+        return made
+
+    def _ferry_forget(self) -> None:
+        """Look the functions up anew."""
+        for name in [name for name in self.__dict__ if not name.startswith("_")]:
+            del self.__dict__[name]
 
     def _ferry_waiter(self, session: _core.Session) -> _Waiter:
         waiter = self._waiter

@@ -25,6 +25,7 @@ from libferry.errors import (
     NestedTooDeep,
     TooManyCallbacks,
 )
+from libferry.runtime import events, output
 from libferry.runtime.crash import again, crash
 from libferry.runtime.showing import kind, show
 
@@ -286,6 +287,12 @@ def ended(
 
 
 def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) -> FerryError:
+    error = _describe(session, tried, code, allowed_ns)
+    events.lost(session, error)
+    return error
+
+
+def _describe(session: _core.Session, tried: str, code: str, allowed_ns: int) -> FerryError:
     if code == "expired":
         return DeadlineExceeded(
             tried,
@@ -305,6 +312,9 @@ def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) 
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
         error.place = ""  # of that call
+    pipes = output.of(session)
+    if pipes:
+        error.output = pipes.last()
     return error
 
 

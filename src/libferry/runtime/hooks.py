@@ -8,6 +8,7 @@ from libferry import _core
 from libferry.abi import CType, FunctionType, Integer, Pointer
 from libferry.runtime import values
 from libferry.runtime.callbacks import Callback
+from libferry.runtime.telemetry import TracedFunction
 
 if TYPE_CHECKING:
     from libferry.runtime.instance import Instance
@@ -34,6 +35,8 @@ class LibraryHooks:
         if isinstance(value, _core.Aggregate):
             return values.pointee_for(library, ctype, value)
         if isinstance(ctype.to, FunctionType):
+            if isinstance(value, TracedFunction):
+                value = value.function
             if isinstance(value, _core.Function) and library.owns(value.session):
                 now = value.current()
                 return _core.Pointer(now.session, ctype.name, now.address)

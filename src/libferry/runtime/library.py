@@ -20,7 +20,7 @@ from libferry.errors import (
     SymbolNotFound,
 )
 from libferry.guard import Loaded
-from libferry.runtime import deadline, functions, symbols, values
+from libferry.runtime import deadline, functions, output, symbols, values
 from libferry.runtime.aio import Aio
 from libferry.runtime.callbacks import Callback
 from libferry.runtime.crash import crash
@@ -29,6 +29,8 @@ from libferry.runtime.instance import Instance
 from libferry.runtime.life import Again, Life
 from libferry.runtime.memory import Buffer, Out, Pointer
 from libferry.runtime.opening import Opened
+from libferry.runtime.output import Lines
+from libferry.runtime.telemetry import Trace, TracedFunction
 from libferry.runtime.values import making
 from libferry.runtime.variadic import TypedValue
 
@@ -77,6 +79,7 @@ class Library:
         self._ferry_variables: MutableMapping[str, CType] = ChainMap({}, header.variables)  # type: ignore[arg-type]
         self._ferry_symbols: dict[str, str] = {}  # of variables that are exported by other names
         self._ferry_timeouts: dict[str, int] = {}  # of functions that have their own
+        self._ferry_trace: Trace | None = None
         self._ferry_life = Life(self, opened, again, initialise)
         self.aio = Aio(self)
         self._ferry_header = header
@@ -123,7 +126,7 @@ class Library:
         gil: Literal["release", "keep"] = "release",
         symbol: str | None = None,
         timeout: float | None = None,
-    ) -> Function:
+    ) -> Function | TracedFunction:
         """Declare one function and give it.
 
         Args:
@@ -159,7 +162,7 @@ class Library:
         if timeout_ns is not None:
             self._ferry_timeouts[signature.name] = timeout_ns
         self.__dict__.pop(signature.name, None)
-        return function
+        return function if self._ferry_trace is None else self._ferry_trace.function(function)
 
     def _ferry_timeout(self, name: str, timeout: float | None) -> int | None:
         """A function's own, as the C core counts it; None for the library's."""
@@ -220,7 +223,8 @@ class Library:
         """The declared function of that name, even if a method has the same name."""
         if name in self._ferry_functions:
             timeout_ns = self._ferry_timeouts.get(name)
-            return functions.bind(self, self._ferry_functions[name], timeout_ns=timeout_ns)
+            function = functions.bind(self, self._ferry_functions[name], timeout_ns=timeout_ns)
+            return function if self._ferry_trace is None else self._ferry_trace.function(function)
         if name in dir(self):
             raise SymbolNotFound(
                 f"call {name} of {self.binary.path.name}",
@@ -407,6 +411,27 @@ class Library:
         if now.session.death():
             raise crash(now.session, "list what was loaded")
         return now.opened.contents.files(now.services, self.abi)
+
+    @property
+    def output(self) -> Lines:
+        """The last lines that it wrote to its standard streams, up to now.
+
+        All streams with ``load(output="capture")``; else the last 50 of those that are
+        read anyway, which by default are standard error's.
+
+        Raises:
+            ArgumentTypeError: it has no standard streams of its own.
+        """
+        worker = self._ferry_life.now.worker
+        pipes = output.of(self._ferry_session)
+        if worker is None or pipes is None:
+            raise ArgumentTypeError(
+                f"read the output of {self.binary.path.name}",
+                "it writes to the standard streams of this process",
+                hint="isolation='worker' gives it a process with streams of its own",
+            )
+        pipes.drain()
+        return worker.start.output.lines
 
     @property
     def closed(self) -> bool:

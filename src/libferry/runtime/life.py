@@ -22,7 +22,7 @@ from libferry import _core
 from libferry.contract import Signature
 from libferry.errors import ArgumentTypeError, ArgumentValueError, LibraryCrashed
 from libferry.guard import Expected
-from libferry.runtime import explain
+from libferry.runtime import events, explain
 from libferry.runtime.instance import Instance
 from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import Opened, open_library
@@ -169,6 +169,8 @@ class Life:
             young.close()
             return young
         self.restarts += 1
+        assert young.worker is not None
+        events.restarted(again.start.output.name, past.worker.pid, young.worker.pid)
         self._library._ferry_forget()
         if self._spare is not None:
             self._spare.prepare()

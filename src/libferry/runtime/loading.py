@@ -20,7 +20,7 @@ from libferry.errors import (
 )
 from libferry.guard import Expected, Loaded
 from libferry.loader import locate
-from libferry.runtime import namespaces, wine
+from libferry.runtime import namespaces, telemetry, wine
 from libferry.runtime import runner as runners
 from libferry.runtime.deadline import nanoseconds, unending
 from libferry.runtime.instance import LARGEST_SIZE
@@ -28,6 +28,7 @@ from libferry.runtime.library import Library
 from libferry.runtime.life import Again, Restart, check_restart
 from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import open_library
+from libferry.runtime.output import Output, Wish
 from libferry.runtime.worker import Start, Worker
 
 Isolation = Literal["auto", "in-process", "namespace", "worker"]
@@ -40,7 +41,7 @@ ARENA = {8: 1 << 30, 4: 1 << 28}  # bytes of address space by pointer size; page
 def load(
     path: str | os.PathLike[str],
     *,
-    header: str | os.PathLike[str] | None = None,
+    header: str | os.PathLike[str] | Header | None = None,
     contract: str | os.PathLike[str] | None = None,
     include: Iterable[str | os.PathLike[str]] = (),
     define: Mapping[str, str | int | None] | None = None,
@@ -55,6 +56,8 @@ def load(
     restart: Restart = "never",
     initialise: Callable[[Library], object] | None = None,
     spare: bool = False,
+    output: Wish = None,
+    trace: bool | None = None,
 ) -> Library:
     """Open a native library wherever it can live.
 
@@ -92,6 +95,12 @@ def load(
             else uses it: ``initialise=lambda lib: lib.setup(7)``. It must not wait for
             another thread that uses the library.
         spare: whether to keep a second worker, started and empty, for the next restart.
+        output: what becomes of the lines that it writes to its standard streams:
+            ``"capture"`` keeps them in ``lib.output``, ``"log"`` gives them to the logger
+            ``libferry.output.<name>``, and a callable is called with ``("stderr", line)``
+            for each, on a thread of its own. None passes standard error on and leaves
+            standard output alone. Workers only.
+        trace: whether calls are told to OpenTelemetry, which takes the extra ``telemetry``.
 
     Raises:
         LibraryNotFound, BadBinary: there is no such library, or it is none.
@@ -117,6 +126,8 @@ def load(
         )
     _check_encoding(encoding)
     check_restart(restart, spare=spare)
+    if trace:
+        telemetry.check_installed()
     root = Path(sysroot) if sysroot is not None else None
     file = locate(
         path,
@@ -155,6 +166,7 @@ def load(
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
             one_thread=one_thread,
+            output=Output(file.name, output),
         )
         again = Again(start, restart, spare, expected)
         worker = Worker(start)
@@ -167,6 +179,12 @@ def load(
                 f"load {file.name} in-process with restart={restart!r}",
                 "a crash inside this process ends it",
                 hint="isolation='worker' gives it a process that can be started again",
+            )
+        if output is not None:
+            raise ArgumentTypeError(
+                f"load {file.name} in-process with output={output!r:.80}",
+                "it would write to the standard streams of this process, which are everybody's",
+                hint="isolation='worker' gives it a process with streams of its own",
             )
         worker = None
         namespace = namespaces.enter(binary.path) if isolation == "namespace" else None
@@ -189,6 +207,8 @@ def load(
     except BaseException:
         library.close()
         raise
+    if trace:
+        telemetry.instrument(library)
     return library
 
 
@@ -211,12 +231,14 @@ def _check_encoding(encoding: str | None) -> None:
 
 def _declared(
     abi_name: str,
-    header: str | os.PathLike[str] | None,
+    header: str | os.PathLike[str] | Header | None,
     contract: str | os.PathLike[str] | None,
     include: Iterable[str | os.PathLike[str]],
     define: Mapping[str, str | int | None],
 ) -> Header:
     """What the header and the contract declare, each of which may be left out."""
+    if isinstance(header, Header):  # another worker of the same library
+        return header
     given = None
     if header is not None:
         given = read_header(header, abi_name, include=include, define=define)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libferry import _core
+from libferry.abi import ABIS
 from libferry.binary import Binary
+from libferry.contract import declare
 from libferry.errors import LoadError
 from libferry.runtime import wine
 from libferry.runtime.loaded import Contents
@@ -55,8 +57,28 @@ def open_library(binary: Binary, abi: str, session: _core.Session, contents: Con
         raise _refused(binary, abi, message, contents.windows)
     if contents.windows:
         _choose_errno(services, binary)
+    elif contents.worker and contents.worker.start.output.both:
+        _buffer_lines(services, abi, handle)
     contents.check(services, abi)
     return Opened(session, contents, services, handle)
+
+
+_LINE_BUFFERED = 1  # _IOLBF of glibc's and musl's <stdio.h>
+_SETVBUF = "int setvbuf(uintptr_t stream, uintptr_t buffer, int mode, size_t size);"
+
+
+def _buffer_lines(services: Services, abi: str, handle: int) -> None:
+    """Have C write each line of its standard output when it ends.
+
+    C's ``stdout`` collects 4,096 bytes before it writes them to a pipe, and what was
+    collected is lost in a crash. A library may do without a C library; then so do we.
+    """
+    stdout, setvbuf = (services.symbol(handle, name) for name in ("stdout", "setvbuf"))
+    if not stdout or not setvbuf:
+        return
+    stream = int.from_bytes(services.read(stdout, ABIS[abi].pointer_size), "little")
+    call = services.reach(setvbuf, declare(_SETVBUF, abi).functions["setvbuf"])
+    call(stream, 0, _LINE_BUFFERED, 0)
 
 
 def _refused(binary: Binary, abi: str, message: str, windows: bool) -> LoadError:

@@ -66,11 +66,14 @@ class _Plain:
         raise AssertionError("no service returns a structure")
 
 
+NUMBERS = _Plain()
+
+
 @functools.cache
 def _plans(abi_name: str) -> dict[str, _core.Plan]:
     """The plans of the services, in their order, and that of ``store``."""
     declared = declare(DECLARATIONS + STORE, abi_name).functions
-    return {name: compile_plan(signature, _Plain()) for name, signature in declared.items()}
+    return {name: compile_plan(signature, NUMBERS) for name, signature in declared.items()}
 
 
 class Services:
@@ -102,7 +105,7 @@ class Services:
 
     def reach(self, address: int, signature: Signature) -> _core.Function:
         """One more function of the library's process, of numbers and of buffers."""
-        plan = compile_plan(signature, _Plain())
+        plan = compile_plan(signature, NUMBERS)
         return _core.Function(self._copy.session, address, signature.name, plan, False, False)
 
     def open(self, path: str) -> tuple[int, str]:

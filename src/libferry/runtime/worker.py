@@ -13,15 +13,17 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
-from libferry.runtime import crash, wine
+from libferry.runtime import crash, events, output, wine
 from libferry.runtime.environment import child_environment
+from libferry.runtime.output import Output, Pipes
 from libferry.runtime.process import Process
 from libferry.runtime.runner import Runner
 
@@ -62,6 +64,7 @@ class Start:
         spin_ns: how long a caller looks for an answer before it sleeps.
         timeout_ns: how long a call may take; 0 is for ever.
         one_thread: whether its calls are made one after the other.
+        output: where goes what it writes to its standard streams.
         plan: how it is confined before it runs (``native/confine.h``); None: not at all.
         policy: what of the calls that its filter hands to us are allowed.
     """
@@ -71,11 +74,12 @@ class Start:
     spin_ns: int
     timeout_ns: int
     one_thread: bool
+    output: Output = field(default_factory=lambda: Output("worker"))
     plan: bytes | None = None
     policy: bytes = b""
 
 
-def _is_stream(descriptor: int) -> bool:
+def _is_inherited(descriptor: int) -> bool:
     """Whether this process has that standard stream.
 
     One that was started without is given its number for the next thing it opens, such as
@@ -117,9 +121,17 @@ class Worker:
         crash.begin(self.session, runner.abi)
         if runner.windows:
             wine.ensure_running()
+        began = time.perf_counter()
+        # under Wine its standard output is the socket; the library's is standard error
+        both = start.output.both and not runner.windows
+        self._pipes = pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
+        output.belongs(self.session, pipes)
         ours, theirs = socket.socketpair()
         with ours, theirs, _kept_from_forks(ours, theirs):
-            self._process, listener = self._spawn(theirs)
+            try:
+                self._process, listener = self._spawn(theirs)
+            finally:
+                pipes.started()
             _starting.discard(ours)  # from here on the session looks after it
             end = ours.detach()
             try:
@@ -133,6 +145,7 @@ class Worker:
             except BaseException as error:
                 self._process.kill()
                 self._process.wait()
+                pipes.finish()
                 if isinstance(error, LibraryCrashed):
                     raise self._failed(error.happened) from None
                 if isinstance(error, OSError) and not isinstance(error, FerryError):
@@ -140,8 +153,16 @@ class Worker:
                 raise
         # with the session, which functions hold, and not with the library
         self._end = weakref.finalize(
-            self.session, _end, weakref.ref(self.session), self._process, end, os.getpid()
+            self.session,
+            _end,
+            weakref.ref(self.session),
+            self._process,
+            end,
+            pipes,
+            os.getpid(),
         )
+        seconds = time.perf_counter() - began
+        events.started(self.session, start.output.name, self.pid, runner, seconds)
 
     @property
     def pid(self) -> int:
@@ -150,6 +171,7 @@ class Worker:
 
     def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
         """The process, and the listener of its filter or -1."""
+        streams = self._pipes.child
         environment = child_environment(self.runner.environment)
         memory = self.session.memory
         try:
@@ -159,6 +181,7 @@ class Worker:
                     [*self.runner.command, path],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
+                    stderr=streams[2],
                     env=environment,
                     start_new_session=True,
                 )
@@ -169,7 +192,8 @@ class Worker:
                 [os.fsencode(word) for word in words],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
                 {SOCKET: theirs.fileno(), MEMORY: memory}
-                | {number: number for number in (1, 2) if _is_stream(number)},
+                | ({1: 1} if _is_inherited(1) else {})
+                | streams,
                 self.start.plan,
             )
             return Process(pid, pidfd), listener
@@ -185,7 +209,10 @@ class Worker:
 
     def reap(self) -> bool:
         """Let the system forget the worker if it is gone; whether it is."""
-        return self._process.poll() is not None
+        gone = self._process.poll() is not None
+        if gone:
+            self._pipes.finish(wait=False)
+        return gone
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
@@ -197,6 +224,7 @@ def _end(
     session: weakref.ref[_core.Session],
     process: Process | subprocess.Popen[bytes],
     end: int,
+    pipes: Pipes,
     owner: int,
 ) -> None:
     """Let the worker quit and reap it; in the process that owns it.
@@ -207,9 +235,9 @@ def _end(
     left = session()
     if left is not None:
         left.close()
-    if os.getpid() != owner or process.returncode is not None:
+    if os.getpid() != owner:
         return
-    if left is None:
+    if left is None and process.returncode is None:
         with suppress(OSError), socket.socket(fileno=os.dup(end)) as ours:
             ours.shutdown(socket.SHUT_WR)
     try:
@@ -218,3 +246,5 @@ def _end(
         process.kill()
         with suppress(subprocess.TimeoutExpired):  # somebody else traces it
             process.wait(QUIT_SECONDS)
+    pipes.finish()
+    events.ended(pipes.library, process.pid, process.returncode)
