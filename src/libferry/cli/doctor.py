@@ -13,7 +13,7 @@ from libferry.cli import output
 from libferry.cli.failure import NO
 from libferry.errors import FerryError
 from libferry.runtime import runner
-from libferry.runtime.worker import Worker
+from libferry.runtime.worker import Start, Worker
 
 PROBE_ARENA = 1 << 20  # bytes; the smallest worker will do
 
@@ -78,7 +78,8 @@ def examine(abi: str) -> Verdict:
     start = time.perf_counter()
     try:
         found = runner.find(abi)
-        Worker(found, arena=PROBE_ARENA, spin_ns=0, timeout_ns=0, one_thread=False).close()
+        probe = Start(found, arena=PROBE_ARENA, spin_ns=0, timeout_ns=0, one_thread=False)
+        Worker(probe).close()
     except FerryError as error:
         return Verdict(abi, error=error)
     return Verdict(abi, found.through, (time.perf_counter() - start) * 1e3)

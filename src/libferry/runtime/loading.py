@@ -23,7 +23,7 @@ from libferry.runtime import runner as runners
 from libferry.runtime import wine
 from libferry.runtime.library import LARGEST_SIZE, Library
 from libferry.runtime.opening import open_library
-from libferry.runtime.worker import Worker
+from libferry.runtime.worker import Start, Worker
 
 Isolation = Literal["auto", "in-process", "worker"]
 Threads = Literal["many", "one"]
@@ -121,13 +121,14 @@ def load(
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = _nanoseconds(timeout)
     if isolation == "worker" or not fits:
-        worker = Worker(
+        start = Start(
             runners.find(abi.name, root),
             arena=_pages(arena or ARENA[abi.pointer_size]),
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
             one_thread=one_thread,
         )
+        worker = Worker(start)
         session = worker.session
     else:
         if timeout is not None:

@@ -16,6 +16,7 @@ import subprocess
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner
@@ -41,30 +42,48 @@ def _above_streams(descriptor: int) -> Iterator[int]:
         os.close(copy)
 
 
+@dataclass(frozen=True)
+class Start:
+    """All that a worker is started with: it can be done again, after a crash.
+
+    Attributes:
+        runner: what runs it.
+        arena: bytes of memory that it shares with this process, whole pages.
+        spin_ns: how long a caller looks for an answer before it sleeps.
+        timeout_ns: how long a call may take; 0 is for ever.
+        one_thread: whether its calls are made one after the other.
+    """
+
+    runner: Runner
+    arena: int
+    spin_ns: int
+    timeout_ns: int
+    one_thread: bool
+
+
 class Worker:
     """A worker process and the session it serves."""
 
-    def __init__(
-        self, runner: Runner, *, arena: int, spin_ns: int, timeout_ns: int, one_thread: bool
-    ) -> None:
+    def __init__(self, start: Start) -> None:
         """Start it and wait until it serves.
 
         Raises:
             NoRunner: it cannot be started, or dies before it serves.
             ArenaFull: this system gives no shared memory of that size.
         """
-        self.runner = runner
+        self.start = start
+        self.runner = runner = start.runner
         try:
             self.session = _core.Session(
-                arena=arena,
-                spin_ns=spin_ns,
-                timeout_ns=timeout_ns,
+                arena=start.arena,
+                spin_ns=start.spin_ns,
+                timeout_ns=start.timeout_ns,
                 doorbell=runner.windows,
-                one_thread=one_thread,
+                one_thread=start.one_thread,
             )
         except OSError as error:
             raise NoRunner(
-                f"make a channel with an arena of {arena:,} bytes",
+                f"make a channel with an arena of {start.arena:,} bytes",
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
@@ -72,7 +91,7 @@ class Worker:
             wine.ensure_running()
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self._process = self._start(theirs)
+            self._process = self._spawn(theirs)
             end = ours.detach()
             try:
                 self.session.attach(self._process.pid, end, START_TIMEOUT_NS)
@@ -94,7 +113,7 @@ class Worker:
         """The worker's process id."""
         return self._process.pid
 
-    def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         environment = child_environment(self.runner.environment)
         try:
             if self.runner.windows:
