@@ -49,9 +49,10 @@ class Library:
     Attributes:
         binary: what its file says of itself.
         abi: the ABI it is called by, such as ``i386-windows``.
-        isolation: ``in-process`` or ``worker``.
+        isolation: ``in-process``, ``worker`` or ``sandbox``.
         through: what runs its worker, or ``this process``.
         pid: its worker's process id, or this process's.
+        sandbox: the layers of its sandbox, in force and missing; None without one.
         aio: its functions, to be awaited: ``await lib.aio.f(1, 2)``.
     """
 
@@ -68,7 +69,9 @@ class Library:
     ) -> None:
         self.binary = binary
         self.abi = abi
-        self.isolation = "worker" if worker else "in-process"
+        confinement = worker.start.confinement if worker else None
+        self.isolation = "sandbox" if confinement else "worker" if worker else "in-process"
+        self.sandbox = confinement.report if confinement else None
         self.through = worker.runner.through if worker else "this process"
         self.pid = worker.pid if worker else os.getpid()
         self._ferry_session = session

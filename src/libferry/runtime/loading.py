@@ -6,11 +6,11 @@ import mmap
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from libferry import _core
 from libferry.binary import read
-from libferry.contract import Header, read_contract, read_header
+from libferry.contract import Contract, Header, read_contract, read_header
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -20,12 +20,13 @@ from libferry.errors import (
 )
 from libferry.loader import locate
 from libferry.runtime import runner as runners
-from libferry.runtime import wine
+from libferry.runtime import sandboxing, wine
 from libferry.runtime.library import LARGEST_SIZE, Library
 from libferry.runtime.opening import open_library
 from libferry.runtime.worker import Start, Worker
+from libferry.sandbox import Profile
 
-Isolation = Literal["auto", "in-process", "worker"]
+Isolation = Literal["auto", "in-process", "worker", "sandbox"]
 Threads = Literal["many", "one"]
 
 SPIN_NS = 50_000  # about what it costs to wake an idle processor
@@ -41,6 +42,8 @@ def load(
     include: Iterable[str | os.PathLike[str]] = (),
     define: Mapping[str, str | int | None] | None = None,
     isolation: Isolation = "auto",
+    profile: str | os.PathLike[str] | Profile | None = None,
+    require: str | Iterable[str] = (),
     sysroot: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
     encoding: str | None = "utf-8",
@@ -59,8 +62,13 @@ def load(
             for (docs/contract.md); it may name the header itself.
         include: folders in which to look for what the header includes.
         define: macros to define before it, by name.
-        isolation: ``"in-process"``, ``"worker"`` (a process of its own), or ``"auto"``:
+        isolation: ``"in-process"``, ``"worker"`` (a process of its own), ``"sandbox"`` (a
+            worker that may do what its profile says, and nothing else), or ``"auto"``:
             in-process if this process can hold it.
+        profile: of a sandbox (docs/sandbox.md): a name such as ``"pure"``, the default; the
+            path of a TOML file; or a ``libferry.sandbox.Profile``.
+        require: layers of the sandbox without which the library is not loaded, or
+            ``"all"``; ``lib.sandbox`` and ``libferry doctor`` list them.
         sysroot: a folder with the target's C library, for libraries of another system.
         timeout: seconds a call may take; then its worker is ended. Workers only.
         encoding: of ``char`` strings; None gives and takes bytes.
@@ -75,13 +83,22 @@ def load(
         LibraryNotFound, BadBinary: there is no such library, or it is none.
         NoRunner: nothing here can host it; the hint names the package that can.
         LoadError: its own loader refused it.
-        DeclarationError: the header cannot be read, or declares what cannot be called.
+        DeclarationError: the header cannot be read, or declares what cannot be called; or
+            the profile cannot.
+        SandboxUnavailable: a layer that was required is missing, or this kind of library
+            cannot be put into a sandbox.
     """
-    if isolation not in ("auto", "in-process", "worker"):
+    if isolation not in get_args(Isolation):
         raise ArgumentTypeError(
             "load a library",
             f"isolation is {isolation!r}",
-            hint="'auto', 'in-process' or 'worker'",
+            hint="'auto', 'in-process', 'worker' or 'sandbox'",
+        )
+    if isolation != "sandbox" and (profile is not None or require):
+        raise ArgumentTypeError(
+            "load a library",
+            f"it has a profile or requires layers, and isolation is {isolation!r}",
+            hint="add isolation='sandbox'",
         )
     if threads not in ("many", "one", None):
         raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
@@ -117,16 +134,31 @@ def load(
             hint="isolation='auto' gives it a worker of its own",
         )
     # read the declarations first: what cannot be declared needs no process
-    declared = _declared(abi.name, header, contract, include, define or {})
+    promised = read_contract(contract) if contract is not None else None
+    declared = _declared(abi.name, header, promised, include, define or {})
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = _nanoseconds(timeout)
-    if isolation == "worker" or not fits:
+    if isolation in ("worker", "sandbox") or not fits:
+        runner = runners.find(abi.name, root)
+        size = _pages(arena or ARENA[abi.pointer_size])
+        confinement = None
+        if isolation == "sandbox":
+            confinement = sandboxing.confinement(
+                binary,
+                runner,
+                profile=profile,
+                more=promised.sandbox if promised else None,
+                require=require,
+                sysroot=root,
+                arena=size,
+            )
         start = Start(
-            runners.find(abi.name, root),
-            arena=_pages(arena or ARENA[abi.pointer_size]),
+            runner,
+            arena=size,
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
             one_thread=one_thread,
+            confinement=confinement,
         )
         worker = Worker(start)
         session = worker.session
@@ -179,7 +211,7 @@ def _nanoseconds(timeout: float | None) -> int:
 def _declared(
     abi_name: str,
     header: str | os.PathLike[str] | None,
-    contract: str | os.PathLike[str] | None,
+    promised: Contract | None,
     include: Iterable[str | os.PathLike[str]],
     define: Mapping[str, str | int | None],
 ) -> Header:
@@ -187,6 +219,6 @@ def _declared(
     given = None
     if header is not None:
         given = read_header(header, abi_name, include=include, define=define)
-    if contract is not None:
-        return read_contract(contract).header(abi_name, given)
+    if promised is not None:
+        return promised.header(abi_name, given)
     return given or Header({}, {})

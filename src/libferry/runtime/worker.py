@@ -23,6 +23,7 @@ from libferry.errors import FerryError, LibraryCrashed, NoRunner
 from libferry.runtime import wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.runner import Runner
+from libferry.sandbox.confine import Confinement
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
@@ -52,6 +53,7 @@ class Start:
         spin_ns: how long a caller looks for an answer before it sleeps.
         timeout_ns: how long a call may take; 0 is for ever.
         one_thread: whether its calls are made one after the other.
+        confinement: its sandbox; None is none.
     """
 
     runner: Runner
@@ -59,6 +61,7 @@ class Start:
     spin_ns: int
     timeout_ns: int
     one_thread: bool
+    confinement: Confinement | None = None
 
 
 class Worker:

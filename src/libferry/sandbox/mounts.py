@@ -56,14 +56,10 @@ class _Followed:
         return at if at and os.path.exists(at) else None
 
 
-def real_files(files: Mapping[str, int]) -> dict[str, int]:
-    """The files that exist, by their path without links, and the access to each."""
-    followed = _Followed()
-    real: dict[str, int] = {}
-    for path, access in files.items():
-        if (leads := followed.follow(path)) is not None:
-            real[leads] = real.get(leads, 0) | access
-    return real
+def followed(files: Iterable[str]) -> dict[str, str]:
+    """The path without links of each file that exists."""
+    way = _Followed()
+    return {path: leads for path in files if (leads := way.follow(path)) is not None}
 
 
 def steps(files: Mapping[str, int], *, own_proc: str | None) -> list[bytes]:
@@ -82,7 +78,7 @@ def steps(files: Mapping[str, int], *, own_proc: str | None) -> list[bytes]:
             real[leads] = real.get(leads, 0) | access
     binds = _binds(real)
     root = _SCAFFOLD
-    made = {""}
+    made = {"", "/"}
     result = [
         plan.step(plan.PRIVATE_MOUNTS),
         plan.tmpfs(root, _ROOT_OPTIONS, plan.MS_NOSUID | plan.MS_NODEV),
@@ -144,4 +140,4 @@ def _folders(root: str, path: str, made: set[str]) -> list[bytes]:
     """Steps for a folder and those above it, each once."""
     missing = [folder for folder in (path, *_ancestors(path)) if folder not in made]
     made.update(missing)
-    return [plan.mkdir(root + folder) for folder in reversed(missing) if folder != "/"]
+    return [plan.mkdir(root + folder) for folder in reversed(missing)]

@@ -34,7 +34,7 @@ _MOST_NEEDED = 256  # libraries that one library needs, beside those of the syst
 
 
 @dataclass(frozen=True)
-class Start:
+class Program:
     """What is started, and for what.
 
     Attributes:
@@ -58,11 +58,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Places:
-    """Paths as they will be written, and the access to each (``calls.READ``, ...)."""
+    """Paths as they will be written, and the access to each (``calls.READ``, ...).
+
+    Attributes:
+        starting, loading, serving: what there is, in each phase.
+        absent: what may be asked for in all of them, and is not there.
+    """
 
     starting: Mapping[str, int]
     loading: Mapping[str, int]
     serving: Mapping[str, int]
+    absent: tuple[str, ...] = ()
 
     @property
     def all(self) -> dict[str, int]:
@@ -70,39 +76,43 @@ class Places:
         return _joined((self.starting, self.loading, self.serving))
 
     @property
-    def phases(self) -> tuple[Mapping[str, int], ...]:
-        """The three phases, in their order."""
-        return self.starting, self.loading, self.serving
+    def phases(self) -> list[dict[str, int]]:
+        """What may be asked for in each phase, in their order."""
+        asked = dict.fromkeys(self.absent, _READ)
+        return [_joined((phase, asked)) for phase in (self.starting, self.loading, self.serving)]
 
 
-def places(profile: Profile, start: Start) -> Places:
+def places(profile: Profile, program: Program) -> Places:
     """Where a library with that profile may go."""
-    folders = _library_folders(start)
+    folders = _library_folders(program)
     loader = need("loader")
-    tables = [need("worker"), need("qemu")] if start.emulated else [need("worker")]
-    always = _joined([*(_of(table, start) for table in tables), _of(profile, start)])
+    tables = [need("worker"), need("qemu")] if program.emulated else [need("worker")]
+    always = _joined([*(_of(table, program) for table in tables), _of(profile, program)])
     libraries = _joined(
         [
             dict.fromkeys(folders, _CODE),
-            dict.fromkeys(_expanded(loader.read, start), _READ),
-            dict.fromkeys(loader.absent, calls.LOOK),
+            dict.fromkeys(_expanded(loader.read, program), _READ),
         ]
     )
-    files = [str(path) for path in _closure(start, folders)]
-    starting = {start.worker: _CODE, start.command[0]: _EXECUTE}
-    loading = _joined([always, libraries, dict.fromkeys(files, _CODE), {start.worker: _CODE}])
+    files = [str(path) for path in _closure(program, folders)]
+    starting = {program.worker: _CODE, program.command[0]: _EXECUTE}
+    if program.emulated:  # whose own interpreter is executed with it
+        starting |= {f"/{folder}": _EXECUTE for folder in DEFAULT_FOLDERS.get(program.host, ())}
+    loading = _joined([always, libraries, dict.fromkeys(files, _CODE), {program.worker: _CODE}])
     serving = _joined([always, libraries]) if profile.code else always
-    return Places(_joined([loading, starting]), loading, serving)
+    absent = [
+        path for table in (*tables, loader, profile) for path in _expanded(table.absent, program)
+    ]
+    return Places(_joined([loading, starting]), loading, serving, tuple(absent))
 
 
-def _of(profile: Profile, start: Start) -> dict[str, int]:
+def _of(profile: Profile, program: Program) -> dict[str, int]:
     lists = (
         (profile.read, _READ),
         (profile.write, _WRITE),
         (profile.execute, _EXECUTE),
-        (profile.absent, _READ),
     )
-    return _joined(dict.fromkeys(_expanded(paths, start), access) for paths, access in lists)
+    return _joined(dict.fromkeys(_expanded(paths, program), access) for paths, access in lists)
 
 
 def _joined(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -113,47 +123,47 @@ def _joined(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return joined
 
 
-def _expanded(paths: Iterable[str], start: Start) -> list[str]:
+def _expanded(paths: Iterable[str], program: Program) -> list[str]:
     """Paths without ``~`` and ``$LIBRARY``; "/" as the folders that are in it."""
     expanded = []
     for path in paths:
         if path == "/":
             expanded += [f"/{name}" for name in os.listdir("/") if name not in _NOT_FILES]
         elif path.split("/", 1)[0] == LIBRARY:
-            if start.library is not None:
-                folder = str(start.library.path.absolute().parent)
+            if program.library is not None:
+                folder = str(program.library.path.absolute().parent)
                 expanded.append(os.path.normpath(folder + path[len(LIBRARY) :]))
         else:
             expanded.append(os.path.normpath(os.path.expanduser(path)))
     return expanded
 
 
-def _library_folders(start: Start) -> list[str]:
+def _library_folders(program: Program) -> list[str]:
     """Where the system's own libraries are, for the loaders that take part."""
     folders = []
-    if start.sysroot is not None:
-        folders.append(str(start.sysroot))
-    if start.sysroot is None or start.emulated:
+    if program.sysroot is not None:
+        folders.append(str(program.sysroot))
+    if program.sysroot is None or program.emulated:
         # an emulator may be linked with libraries, and tells a path of its sysroot only
         # after it has looked for it there
-        folders += [f"/{folder}" for folder in DEFAULT_FOLDERS.get(start.cpu, ())]
-    if start.emulated:
-        folders += [f"/{folder}" for folder in DEFAULT_FOLDERS.get(start.host, ())]
-        folders += ["/lib", "/usr/lib"] if start.sysroot is not None else []
+        folders += [f"/{folder}" for folder in DEFAULT_FOLDERS.get(program.cpu, ())]
+    if program.emulated:
+        folders += [f"/{folder}" for folder in DEFAULT_FOLDERS.get(program.host, ())]
+        folders += ["/lib", "/usr/lib"] if program.sysroot is not None else []
     return list(dict.fromkeys(folders))
 
 
-def _closure(start: Start, folders: Sequence[str]) -> list[Path]:
+def _closure(program: Program, folders: Sequence[str]) -> list[Path]:
     """The library, and what it needs that is not in the system's folders."""
-    if start.library is None:
+    if program.library is None:
         return []
-    found: dict[Path, None] = {start.library.path.absolute(): None}
-    waiting = [(start.library, ())]
+    found: dict[Path, None] = {program.library.path.absolute(): None}
+    waiting: list[tuple[Binary, tuple[str, ...]]] = [(program.library, ())]
     while waiting and len(found) < _MOST_NEEDED:
         binary, inherited = waiting.pop()
         rpath = () if binary.runpath else (*_origin(binary, binary.rpath), *inherited)
         for name in binary.needed:
-            path = _find(name, (*rpath, *_origin(binary, binary.runpath)), folders, start)
+            path = _find(name, (*rpath, *_origin(binary, binary.runpath)), folders, program)
             if path is None or path in found:
                 continue
             found[path] = None
@@ -173,20 +183,18 @@ def _origin(binary: Binary, folders: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def _find(
-    name: str, own: Iterable[str], folders: Iterable[str], start: Start
-) -> Path | None:
+def _find(name: str, own: Iterable[str], folders: Iterable[str], program: Program) -> Path | None:
     """Where the loader will find a needed library; None if that is open to it anyway."""
     if "/" in name:
         return Path(name).absolute()
     for folder in own:
         if os.path.exists(path := os.path.join(folder, name)):
             return Path(path)
-    if start.sysroot is not None or any(
+    if program.sysroot is not None or any(
         os.path.exists(os.path.join(folder, name)) for folder in folders
     ):
         return None
     try:
-        return locate(name, cpu=start.cpu).absolute()
+        return locate(name, cpu=program.cpu).absolute()
     except FerryError:
         return None

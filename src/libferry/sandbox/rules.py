@@ -126,7 +126,5 @@ def _value(text: str) -> int:
                 value |= int(name, 0)
             except ValueError:
                 known = ", ".join(sorted(CONSTANTS))
-                raise ValueError(
-                    f"{name!r} is neither a number nor one of {known}"
-                ) from None
+                raise ValueError(f"{name!r} is neither a number nor one of {known}") from None
     return value

@@ -26,7 +26,7 @@ from libferry.errors import DeclarationError, SandboxUnavailable
 from libferry.sandbox import calls
 from libferry.sandbox.needs import needs_of
 from libferry.sandbox.profile import ANY, Profile
-from libferry.sandbox.rules import CONSTANTS, Rule, parse_errno, parse_rule
+from libferry.sandbox.rules import Rule, parse_errno, parse_rule
 
 if TYPE_CHECKING:
     import pyseccomp

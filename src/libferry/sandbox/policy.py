@@ -1,0 +1,193 @@
+"""How the supervisor answers what the filter hands to it (native/confine.h).
+
+A table of rows, one a call that is looked at, and for each phase the list of paths with
+the access to each. No row, or one that does not hold, is a violation. Paths are compared
+as they are written: the supervisor says what was tried, Landlock and the mount namespace
+see to it that nothing else happens. Each path is listed as it is written and without
+links, since a program may write either.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from libferry.sandbox import calls
+from libferry.sandbox.needs import needs_of
+from libferry.sandbox.places import Places
+from libferry.sandbox.plan import padded, text
+from libferry.sandbox.profile import Profile
+from libferry.sandbox.rules import parse_rule
+
+# native/confine.h, enum confine_phase and confine_kind
+STARTING, LOADING, SERVING = range(3)
+EXEC_ONCE, PATH, LOADING_ONLY, SELF_SIGNAL, CONTINUE_AND_LOG, ALLOW = range(1, 7)
+
+_NONE = 0xFF  # ROW_NONE
+_ANY = 0xFFFFFFFF  # ROW_ANY
+_ROW = struct.Struct("<II13B3x")
+_HEAD = struct.Struct("<IIII")
+_ALL_PHASES = 1 << STARTING | 1 << LOADING | 1 << SERVING
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row; the fields are those of ``struct confine_row``."""
+
+    arch: int
+    nr: int
+    kind: int
+    access: int = 0
+    path: int | None = None
+    dirfd: int | None = None
+    path2: int | None = None
+    dirfd2: int | None = None
+    flags: int | None = None
+    flags_are: int = 0
+    at_flags: int | None = None
+    address: int | None = None
+    target: int | None = None
+    distinct: int = 0
+    phases: int = 0
+
+    def pack(self) -> bytes:
+        indices = (self.path, self.dirfd, self.path2, self.dirfd2, self.flags)
+        return _ROW.pack(
+            self.arch,
+            self.nr,
+            self.kind,
+            self.access,
+            *(_NONE if index is None else index for index in indices),
+            self.flags_are,
+            *(
+                _NONE if index is None else index
+                for index in (self.at_flags, self.address, self.target)
+            ),
+            self.distinct,
+            self.phases,
+        )
+
+
+def policy(
+    profile: Profile,
+    places: Places,
+    arch: int,
+    host: int,
+    *,
+    emulated: bool,
+    own_root: bool,
+    real: Mapping[str, str],
+) -> bytes:
+    """The policy of a profile.
+
+    Args:
+        profile: what is allowed.
+        places: where, in each phase.
+        arch: the audit architecture of the worker's code.
+        host: that of this process, whose code executes the worker.
+        emulated: whether an emulator runs it.
+        own_root: whether it has a root of its own, in which it may look at everything.
+        real: the path without links of each path that exists.
+    """
+    prefixes = [_prefixes(phase, real, own_root=own_root) for phase in places.phases]
+    return _packed(_rows(profile, arch, host, emulated=emulated), prefixes)
+
+
+def learning_policy(arch: int, host: int) -> bytes:
+    """The policy that lets everything pass, and notes it down."""
+    rows = [
+        _row(CONTINUE_AND_LOG, name, arch) for name in (*calls.PATH_CALLS, *calls.ADDRESS_CALLS)
+    ]
+    rows += [_row(CONTINUE_AND_LOG, name, arch, distinct) for name, distinct in _DISTINCT.items()]
+    rows.append(_Row(arch, _ANY, CONTINUE_AND_LOG))
+    if arch != host:
+        rows.append(_row(EXEC_ONCE, "execve", host))
+    return _packed(rows, [{}, {}, {}])
+
+
+# Arguments whose values make another act of a call: what profiles have conditions on.
+_DISTINCT = {
+    "clone": 1 << 0,
+    "fcntl": 1 << 1,
+    "fcntl64": 1 << 1,
+    "ioctl": 1 << 1,
+    "prctl": 1 << 0,
+    "socket": 1 << 0 | 1 << 1,
+    **{name: 1 << index for name, index in calls.PROTECTION_CALLS.items()},
+}
+
+
+def _rows(profile: Profile, arch: int, host: int, *, emulated: bool) -> Iterable[_Row | None]:
+    executes = PATH if profile.processes else EXEC_ONCE
+    yield _row(executes, "execve", arch)
+    if arch != host:
+        yield _row(EXEC_ONCE, "execve", host)
+    for name in calls.PATH_CALLS:
+        if name not in calls.PROCESS_CALLS or (profile.processes and name != "execve"):
+            yield _row(PATH, name, arch)
+    if not (profile.code or emulated):
+        for name in calls.PROTECTION_CALLS:
+            yield _row(LOADING_ONLY, name, arch)
+    for name in calls.SIGNAL_CALLS:
+        yield _row(SELF_SIGNAL, name, arch)
+    for name in calls.ADDRESS_CALLS:
+        yield _row(ALLOW, name, arch)  # in no phase: only for the address to be told
+    for need in (*needs_of(profile, emulated=emulated), profile):
+        for rule in map(parse_rule, need.allow):
+            # what libseccomp cannot translate for another architecture
+            if rule.name in calls.NEWER and not rule.conditions and arch != host:
+                yield _Row(arch, calls.NEWER[rule.name], ALLOW, phases=_ALL_PHASES)
+
+
+def _row(kind: int, name: str, arch: int, distinct: int = 0) -> _Row | None:
+    """The row of a call, with what the tables know of its arguments."""
+    nr = calls.number(name, arch)
+    if nr is None:
+        return None
+    protection = calls.PROTECTION_CALLS.get(name)
+    path = calls.PATH_CALLS.get(name)
+    row = _Row(
+        arch,
+        nr,
+        kind,
+        address=calls.ADDRESS_CALLS.get(name),
+        target=calls.SIGNAL_CALLS.get(name),
+        distinct=distinct,
+    )
+    if protection is not None:
+        return replace(row, flags=protection, flags_are=calls.FLAGS_PROTECTION)
+    if path is not None:
+        return replace(
+            row,
+            access=path.access,
+            path=path.path,
+            dirfd=path.dirfd,
+            path2=path.path2,
+            dirfd2=path.dirfd2,
+            flags=path.flags,
+            flags_are=path.flags_are,
+            at_flags=path.at_flags,
+        )
+    return row
+
+
+def _prefixes(
+    phase: Mapping[str, int], real: Mapping[str, str], *, own_root: bool
+) -> dict[str, int]:
+    prefixes = {"/": calls.LOOK} if own_root else {}
+    for path, access in phase.items():
+        for spelled in {path, real.get(path, path)}:
+            prefixes[spelled] = prefixes.get(spelled, 0) | access
+    return prefixes
+
+
+def _packed(rows: Iterable[_Row | None], phases: Sequence[Mapping[str, int]]) -> bytes:
+    packed = [row.pack() for row in rows if row is not None]
+    lists = []
+    for phase in phases:
+        for path, access in phase.items():
+            name = text(path)
+            lists.append(struct.pack("<II", access, len(name)) + padded(name))
+    head = _HEAD.pack(len(packed), *map(len, phases))
+    return head + b"".join(packed) + b"".join(lists)
