@@ -89,7 +89,9 @@ def confine(
     report = Report(profile, layers.layers_of(profile, has))
     layers.check(report, require)
     where = places(profile, program)
-    real = mounts.followed(path for path in where.all if not path.startswith(_PROC))
+    followed = mounts.Followed()
+    files = [path for path in where.all if not path.startswith(_PROC)]
+    real = {path: leads for path in files if (leads := followed.follow(path)) is not None}
     own_root = "mount" in has.namespaces
     own_pids = "pid" in has.namespaces
     if not (own_root and own_pids):
@@ -97,12 +99,12 @@ def confine(
     arch, host = _archs(program)
     steps = _namespaces(profile, has)
     if own_root:
-        steps += mounts.steps(where.all, own_proc=proc)
+        steps += mounts.steps(where.all, followed, own_proc=proc)
     steps += _limits(profile, program, arena, report)
     steps += [plan.step(plan.DROP_CAPABILITIES), plan.step(plan.NO_NEW_PRIVS)]
     if has.landlock:
-        files = _landlock_files(where, real, own_root=own_root, own_proc=proc is not None)
-        steps.append(landlock.step(profile, files, has.landlock))
+        ruled = _landlock_files(where, real, own_root=own_root, own_proc=proc is not None)
+        steps.append(landlock.step(profile, ruled, has.landlock))
     program_filter = seccomp.compile_filter(
         profile,
         arch,
@@ -143,8 +145,8 @@ def _learning(
         plan.step(plan.NO_NEW_PRIVS),
         plan.seccomp(filters, plan.FILTER_NEW_LISTENER),
     ]
-    in_force = {"seccomp notification", "no new privileges", "environment", "descriptors"}
-    missing = [name for name in layers.names() if name not in in_force]
+    in_force = {"no new privileges", "environment", "descriptors"}
+    missing = {name: "learning" for name in layers.names() if name not in in_force}
     report = Report(profile, layers.layers_of(profile, has, missing), learning=True)
     answers = policy.learning_policy(arch, host)
     return Confinement(b"".join(steps), answers, _variables(profile, environment), report)

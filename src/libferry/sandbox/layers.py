@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,15 +207,17 @@ _SWITCHES = (
 _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 
 
-def layers_of(profile: Profile, kernel: Kernel, lacking: Iterable[str] = ()) -> tuple[Layer, ...]:
+def layers_of(
+    profile: Profile, kernel: Kernel, lacking: Mapping[str, str] | None = None
+) -> tuple[Layer, ...]:
     """All layers for a profile on a kernel.
 
     Args:
         profile: decides which are wanted.
         kernel: decides which there are.
-        lacking: layers that could not be put in force although the kernel has them.
+        lacking: layers that are not in force although the kernel has them, and why.
     """
-    lacking = set(lacking)
+    lacking = lacking or {}
     made = []
     for fact in _FACTS:
         if not fact.wanted(profile):
@@ -223,7 +225,8 @@ def layers_of(profile: Profile, kernel: Kernel, lacking: Iterable[str] = ()) -> 
         elif fact.has(kernel) and fact.name not in lacking:
             made.append(Layer(fact.name, fact.stops, True))
         else:
-            made.append(Layer(fact.name, fact.stops, False, True, _why(fact, kernel)))
+            why = lacking.get(fact.name) or _why(fact, kernel)
+            made.append(Layer(fact.name, fact.stops, False, True, why))
     return tuple(made)
 
 

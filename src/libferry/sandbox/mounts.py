@@ -24,53 +24,63 @@ _RUNNING = calls.MAP | calls.EXECUTE
 
 
 @dataclass
-class _Followed:
-    """Where paths lead, and the links on the way."""
+class Followed:
+    """Where paths lead, and the links on the way; each part of a path is read once."""
 
     links: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, str | None] = field(default_factory=dict)
 
     def follow(self, path: str) -> str | None:
-        """The path without links; None if there is no such file."""
-        waiting = [part for part in path.split("/") if part]
-        at = ""
-        followed = 0
-        while waiting:
-            part = waiting.pop(0)
-            if part == ".":
-                continue
-            if part == "..":
-                at = os.path.dirname(at) if at.strip("/") else ""
-                continue
-            here = f"{at}/{part}"
-            try:
-                target = os.readlink(here)
-            except OSError:  # no link, or nothing
-                at = here
-                continue
-            followed += 1
-            if followed > _MOST_LINKS:
+        """The absolute path without links; None if there is no such file."""
+        return self._follow(os.path.normpath(path), _MOST_LINKS)
+
+    def _follow(self, path: str, links_left: int) -> str | None:
+        if path == "/":
+            return path
+        if path not in self._known:
+            self._known[path] = None  # a link to itself leads nowhere
+            self._known[path] = self._read(path, links_left)
+        return self._known[path]
+
+    def _read(self, path: str, links_left: int) -> str | None:
+        above, _, name = path.rpartition("/")
+        folder = self._follow(above or "/", links_left)
+        if folder is None:
+            return None
+        here = f"{folder.rstrip('/')}/{name}"
+        try:
+            target = os.readlink(here)
+        except OSError:  # no link, or nothing
+            return here if os.path.exists(here) else None
+        self.links[here] = target
+        if not links_left:
+            return None
+        # ".." after a link is the folder above where the link led, and not of its name
+        return self._from(folder, target, links_left - 1)
+
+    def _from(self, folder: str, target: str, links_left: int) -> str | None:
+        at: str | None = "/" if target.startswith("/") else folder
+        for part in target.split("/"):
+            if at is None:
                 return None
-            self.links[here] = target
-            waiting = [part for part in target.split("/") if part] + waiting
-            at = "" if target.startswith("/") else at
-        return at if at and os.path.exists(at) else None
+            if part == "..":
+                at = os.path.dirname(at)
+            elif part not in ("", "."):
+                at = self._follow(f"{at.rstrip('/')}/{part}", links_left)
+        return at
 
 
-def followed(files: Iterable[str]) -> dict[str, str]:
-    """The path without links of each file that exists."""
-    way = _Followed()
-    return {path: leads for path in files if (leads := way.follow(path)) is not None}
-
-
-def steps(files: Mapping[str, int], *, own_proc: str | None) -> list[bytes]:
+def steps(
+    files: Mapping[str, int], followed: Followed, *, own_proc: str | None
+) -> list[bytes]:
     """The steps that make the root and move into it.
 
     Args:
         files: paths as they will be written, and the access to each.
+        followed: what has been found out of where they lead.
         own_proc: options of the /proc that belongs to the new pid namespace; None if
             there is to be none.
     """
-    followed = _Followed()
     real: dict[str, int] = {}
     for path, access in files.items():
         leads = followed.follow(path)
