@@ -115,7 +115,7 @@ EXPORT int year(void)
 EXPORT const char *variable(const char *name) { return getenv(name); }
 EXPORT long grab(long mebibytes)
 {
-    char *memory = malloc((size_t)mebibytes << 20);
+    char *volatile memory = malloc((size_t)mebibytes << 20); /* volatile: not left out */
     long done = memory ? 1 : -errno;
     free(memory);
     return done;
