@@ -13,6 +13,7 @@
  *   session.c    Session: one opened library, in this process or in a worker
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
+ *   spawn.c      a worker's process: clone, its confinement (confine.c), execve
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
  *   record.c     structures, unions and arrays (record.h)
@@ -449,6 +450,11 @@ PyObject *session_ring(Session *session, PyObject *unused);
 /* ---- queue.c ---- */
 
 extern PyMethodDef queue_functions[];
+
+/* ---- spawn.c ---- */
+
+extern PyMethodDef spawn_functions[];
+extern PyObject *spawn_error; /* SpawnError: an OSError with step and kind */
 
 /* ---- pack.c, pointer.c, unpack.c ---- */
 

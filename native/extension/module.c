@@ -99,7 +99,11 @@ static int execute(PyObject *module)
         !add_derived(module, &array_spec, aggregate_type, &array_type) ||
         !add_type(module, &field_spec, &field_type) || !add_type(module, &part_spec, &part_type) ||
         PyModule_AddFunctions(module, record_functions) != 0 ||
-        PyModule_AddFunctions(module, queue_functions) != 0)
+        PyModule_AddFunctions(module, queue_functions) != 0 ||
+        PyModule_AddFunctions(module, spawn_functions) != 0)
+        return -1;
+    spawn_error = PyErr_NewException("libferry._core.SpawnError", PyExc_OSError, NULL);
+    if (!spawn_error || PyModule_AddObjectRef(module, "SpawnError", spawn_error) != 0)
         return -1;
     return PyModule_AddIntMacro(module, KIND_VOID) || PyModule_AddIntMacro(module, KIND_SIGNED) ||
                    PyModule_AddIntMacro(module, KIND_UNSIGNED) ||

@@ -1,6 +1,6 @@
 """The compiled half; native/extension has its story."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 KIND_VOID: Final[int]
@@ -234,3 +234,23 @@ def size_of(value: Aggregate, /) -> int: ...
 def library_of(value: Aggregate, /) -> Any: ...
 def address_of(value: Aggregate, session: Session, /) -> int | None: ...
 def kept_of(value: Aggregate, /) -> tuple[dict[tuple[int, int], tuple[object, ...]], int]: ...
+
+class SpawnError(OSError):
+    """A child could not be born as planned.
+
+    Attributes:
+        step: index of the plan's step that failed, or None.
+        kind: the step's kind (``"LANDLOCK"``), or CLONE, DESCRIPTORS, LISTENER or EXEC.
+    """
+
+    step: int | None
+    kind: str
+
+def spawn(
+    argv: Sequence[bytes],
+    environment: Sequence[bytes],
+    descriptors: dict[int, int],
+    plan: bytes | None,
+    /,
+) -> tuple[int, int, int]: ...
+def kernel() -> dict[str, Any]: ...

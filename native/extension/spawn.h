@@ -1,0 +1,65 @@
+/* A worker's birth: what spawn.c (our side) and confine.c (the child's) share. */
+#ifndef FERRY_SPAWN_H
+#define FERRY_SPAWN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "confine.h"
+#include "raw.h"
+
+/* Newer than the glibc we build for; include/uapi/linux/sched.h, .../unistd.h (the numbers
+ * are the same on every CPU), .../seccomp.h. */
+#define CLONE_WITH_PIDFD 0x00001000u
+#define NUMBER_PIDFD_SEND_SIGNAL 424
+#define NUMBER_PIDFD_OPEN 434
+#define NUMBER_CLOSE_RANGE 436
+#define NUMBER_PIDFD_GETFD 438
+#define NUMBER_MOUNT_SETATTR 442
+#define NUMBER_LANDLOCK_CREATE_RULESET 444
+#define NUMBER_LANDLOCK_ADD_RULE 445
+#define NUMBER_LANDLOCK_RESTRICT_SELF 446
+#define FILTER_NEW_LISTENER 8u
+
+/* What a failure was about, if not a step of the plan. */
+enum birth_stage { STAGE_CLONE = 100, STAGE_DESCRIPTORS, STAGE_LISTENER, STAGE_EXEC, STAGE_END };
+
+struct descriptor {
+    int theirs, ours;
+};
+
+/* One spawn. The child reads what we prepared and writes its report; it is in the same
+ * memory, and `alive` is the last thing the kernel writes for it. */
+struct birth {
+    _Atomic uint32_t alive;   /* 1; 2: look again; 0: it has executed, or is gone (futex) */
+    _Atomic int32_t listener; /* its number in the child, or -1 */
+
+    /* the report */
+    int32_t failure; /* errno, or 0 */
+    uint32_t stage;  /* a step's kind, or enum birth_stage */
+    int32_t step;    /* index, or -1 */
+    const char *path;
+
+    /* prepared */
+    char *const *arguments, *const *environment;
+    struct descriptor *descriptors; /* ascending by theirs */
+    size_t descriptor_count;
+    const unsigned char *plan;
+    size_t plan_size;
+    unsigned long namespaces; /* CLONE_NEW* */
+    bool listens;             /* the plan ends in a filter with a listener */
+    uint32_t uid, gid;        /* ours */
+};
+
+/* confine.c */
+
+/* Look through a plan. NULL if it is sound, else what is not; `step` is where. */
+const char *plan_check(struct birth *birth, int *step);
+/* What a step, or a stage of the birth, is called. */
+const char *stage_name(uint32_t stage);
+/* The child: makes of itself what the plan says, and executes. Never returns. */
+void birth_run(void *birth);
+
+#endif
