@@ -91,8 +91,8 @@ EXPORT int forks(void)
 EXPORT int opens_library(const char *path) { return dlopen(path, RTLD_NOW) ? 1 : 0; }
 EXPORT int makes_code(void)
 {
-    return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
-           MAP_FAILED;
+    int protection = PROT_READ | PROT_WRITE | PROT_EXEC;
+    return mmap(NULL, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
 }
 static void *one(void *p) { return (char *)p + 1; }
 EXPORT int threads(int count)
@@ -164,6 +164,4 @@ def library(abi: str = "x86_64-sysv") -> Path:
 
 def sandboxed(profile: Any = "pure", abi: str = "x86_64-sysv", **options: Any) -> ferry.Library:
     """The library above, in a sandbox."""
-    return ferry.load(
-        library(abi), header=HEADER, isolation="sandbox", profile=profile, **options
-    )
+    return ferry.load(library(abi), header=HEADER, isolation="sandbox", profile=profile, **options)

@@ -9,7 +9,7 @@ from libferry.sandbox import Report, read_profile
 from libferry.sandbox.kernel import Kernel
 from libferry.sandbox.layers import check, layers_of, names
 
-ALL = frozenset({"user", "mount", "pid", "net", "ipc", "uts"})
+ALL = frozenset({"user", "mount", "pid", "net", "ipc", "uts", "cgroup"})
 NEW = Kernel(7, True, True, ALL, (6, 18))
 OLD = Kernel(0, True, False, ALL, (4, 19))
 
@@ -48,7 +48,7 @@ def test_a_new_kernel_without_landlock_was_built_without() -> None:
 
 def test_a_machine_without_user_namespaces_has_none_of_the_others() -> None:
     missing = {layer.name for layer in report(Kernel(7, True, True, frozenset(), (6, 18))).missing}
-    spaces = {"user", "mount", "pid", "network", "ipc", "uts"}
+    spaces = {"user", "mount", "pid", "network", "ipc", "uts", "cgroup"}
     assert {f"{space} namespace" for space in spaces} <= missing
 
 

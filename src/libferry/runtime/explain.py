@@ -26,6 +26,7 @@ from libferry.errors import (
     TooManyCallbacks,
 )
 from libferry.runtime.showing import kind, show
+from libferry.sandbox import violation
 
 if TYPE_CHECKING:
     from libferry.contract import Signature
@@ -330,7 +331,7 @@ def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
             hint="the library has damaged or attacked its worker; load it again, and do not "
             "trust what it returned before",
         )
-    error = crash(session, tried)
+    error = violation.explained(crash(session, tried), session)
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
     return error

@@ -8,6 +8,7 @@ from libferry.errors import LoadError
 from libferry.runtime import wine
 from libferry.runtime.services import Services
 from libferry.runtime.worker import Worker
+from libferry.sandbox.policy import LOADING, SERVING
 
 
 def open_library(
@@ -24,9 +25,11 @@ def open_library(
     target = str(path)
     if windows:
         target = path.name if wine.is_system(path) else wine.windows_path(path)
+    session.phase = LOADING
     handle, message = services.open(target)
     if not handle:
         raise _refused(binary, abi, message, windows)
+    session.phase = SERVING
     if windows:
         _choose_errno(services, binary)
     return services, handle

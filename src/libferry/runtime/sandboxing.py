@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from libferry.abi import ABIS
@@ -50,9 +51,12 @@ def confinement(
             hint="isolation='worker' keeps its crashes and memory apart, and no more; for a "
             "library that you do not trust, run this program in a virtual machine",
         )
-    chosen = read_profile(DEFAULT if profile is None else profile)
+    learns_at = learning.folder()
+    if profile is None or learns_at is not None:
+        profile = DEFAULT  # the profile that is learnt may be the one that is not there yet
+    chosen = read_profile(profile)
     if more is not None:
-        chosen = chosen.adding(more)
+        chosen = replace(chosen.adding(more), name=chosen.name)
     emulated_root = Path(runner.command[2]) if runner.emulated else sysroot
     program = Program(
         command=runner.command,
@@ -69,5 +73,5 @@ def confinement(
         arena=arena,
         environment=runner.environment,
         require=require,
-        learning=learning.folder() is not None,
+        learns_at=learns_at,
     )

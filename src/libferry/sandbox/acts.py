@@ -20,6 +20,9 @@ from libferry.sandbox.rules import CONSTANTS
 _FAMILIES = {1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET"}
 _KINDS = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
 
+# i386's old way to all calls of sockets; include/uapi/linux/net.h
+_SOCKET_CALLS = {1: "socket", 2: "bind", 3: "connect", 4: "listen", 5: "accept"}
+
 # Calls whose meaning is in one argument: which, and the prefix of its constants' names.
 _SELECTED = {"prctl": (0, "PR_"), "ioctl": (1, ""), "fcntl": (1, "F_"), "fcntl64": (1, "F_")}
 
@@ -62,6 +65,7 @@ class Act:
         arguments: its six registers.
         path: the path that it named, absolute, or None.
         sockaddr: the bytes of the address that it named, or None.
+        access: what it would have done to the path (``calls.READ``, ...).
         phase: when it was (``policy.STARTING``, ...).
         own: the audit architecture of the worker.
     """
@@ -71,22 +75,31 @@ class Act:
     arguments: tuple[int, ...]
     path: str | None
     sockaddr: bytes | None
+    access: int
     phase: int
     own: int
 
     @classmethod
     def told(cls, told: Mapping[str, Any], own: int) -> Act:
-        """An act as ``session.death()`` and ``session.notices()`` have it."""
-        path = told.get("path")
+        """An act as ``session.death()`` has it."""
+        path = told["path"]
         return cls(
-            nr=int(told["nr"]),
-            arch=int(told["arch"]),
-            arguments=tuple(told["arguments"]),
+            nr=told["nr"],
+            arch=told["arch"],
+            arguments=told["arguments"],
             path=os.fsdecode(path) if path else None,
-            sockaddr=told.get("address") or None,
-            phase=int(told.get("phase", 0)),
+            sockaddr=told["address"],
+            access=told["access"],
+            phase=told["phase"],
             own=own,
         )
+
+    @classmethod
+    def noticed(cls, notice: tuple[Any, ...], own: int) -> Act:
+        """An act as ``session.notices()`` has it."""
+        arch, nr, arguments, path, access, sockaddr, phase, _ = notice
+        name = os.fsdecode(path) if path else None
+        return cls(nr, arch, arguments, name, sockaddr, access, phase, own)
 
     @property
     def foreign(self) -> bool:
@@ -101,17 +114,6 @@ class Act:
     @property
     def _is_x32(self) -> bool:
         return self.arch == calls.AUDIT_ARCH["x86_64"] and bool(self.nr & calls.X32_BIT)
-
-    @cached_property
-    def access(self) -> int:
-        """What it would have done to the path (``calls.READ``, ...)."""
-        path = calls.PATH_CALLS.get(self.name)
-        if path is None:
-            return 0
-        access = path.access
-        if path.flags is not None and path.flags_are == calls.FLAGS_OPEN:
-            access |= _opened(self.arguments[path.flags])
-        return access
 
     @cached_property
     def target(self) -> str | None:
@@ -137,6 +139,8 @@ class Act:
             family = _FAMILIES.get(first, f"family {first}")
             kind = second & CONSTANTS["SOCK_TYPE_MASK"]
             return f" of {family}, {_KINDS.get(kind, f'type {kind}')}"
+        if self.name == "socketcall":
+            return f" {_SOCKET_CALLS.get(first, first)}"
         if self.name in calls.PROTECTION_CALLS:
             return " of executable memory"
         if self.name in calls.SIGNAL_CALLS:
@@ -166,6 +170,8 @@ class Act:
             return self._of_address()
         if self.name in ("socket", "listen", "accept", "accept4"):
             return self._of_socket()
+        if self.name == "socketcall":  # for what, is in memory
+            return (Grant("network", "connect", "any"),)
         if self.name in calls.PROTECTION_CALLS:
             return (Grant("", "code", True),)
         if self.name in calls.PROCESS_CALLS:
@@ -196,15 +202,6 @@ class Act:
         if kind == CONSTANTS["SOCK_DGRAM"]:
             return (Grant("network", "datagrams", True),)
         return (Grant("network", "connect", "any"),)
-
-
-def _opened(flags: int) -> int:
-    if flags & calls.O_PATH:
-        return calls.LOOK
-    access = {0: calls.READ, 1: calls.WRITE}.get(flags & calls.O_ACCMODE, calls.READ | calls.WRITE)
-    if flags & (calls.O_CREAT | calls.O_TMPFILE):
-        access |= calls.CREATE
-    return access | (calls.WRITE if flags & calls.O_TRUNC else 0)
 
 
 def _of_path(name: str, path: str, access: int) -> tuple[Grant, ...]:

@@ -32,16 +32,6 @@ MAP = 32  # its code may be run, as that of a library
 # native/confine.h, enum confine_flags
 FLAGS_OPEN, FLAGS_OPEN_HOW, FLAGS_PROTECTION = 1, 2, 3
 
-# include/uapi/asm-generic/fcntl.h; O_ACCMODE is the lowest two bits
-O_ACCMODE = 3
-O_CREAT = 0o100
-O_TRUNC = 0o1000
-O_PATH = 0o10000000
-# O_TMPFILE without O_DIRECTORY, which differs by CPU
-O_TMPFILE = 0o20000000
-
-PROT_EXEC = 4
-
 
 @dataclass(frozen=True)
 class PathCall:

@@ -13,19 +13,18 @@ import os
 import resource
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from libferry import _core
 from libferry.errors import SandboxUnavailable
-from libferry.sandbox import landlock, layers, mounts, plan, policy, seccomp
+from libferry.sandbox import landlock, layers, mounts, plan, policy, seccomp, violation
 from libferry.sandbox.calls import AUDIT_ARCH
-from libferry.sandbox.kernel import Kernel, kernel
+from libferry.sandbox.kernel import Kernel, kernel, proc_options
 from libferry.sandbox.layers import Report
+from libferry.sandbox.learning import Pupil
 from libferry.sandbox.needs import need
 from libferry.sandbox.places import Places, Program, places
 from libferry.sandbox.profile import Profile
-
-# The options of the new /proc, the best first: in a container whose own /proc has parts
-# covered, the kernel grants only one that shows processes and nothing else (proc(5)).
-PROC_OPTIONS = ("", "subset=pid", None)
 
 _LIMITS = {
     "cpu": resource.RLIMIT_CPU,
@@ -45,12 +44,27 @@ class Confinement:
         policy: for ``session.attach``; empty if nothing is handed over to us.
         environment: all variables that it gets.
         report: what is in force.
+        own: the audit architecture of its code.
+        pupil: who notes down what it does; None if it does not learn.
     """
 
     plan: bytes
     policy: bytes
     environment: Mapping[str, str]
     report: Report
+    own: int
+    pupil: Pupil | None = None
+
+    def watch(self, session: _core.Session) -> None:
+        """A session with such a worker begins."""
+        violation.watch(session, self.own, self.report.profile.name)
+        if self.pupil:
+            self.pupil.watch(session)
+
+    def leave(self, session: _core.Session) -> None:
+        """A session with such a worker ends."""
+        if self.pupil:
+            self.pupil.leave(session)
 
 
 def confine(
@@ -60,8 +74,7 @@ def confine(
     arena: int,
     environment: Mapping[str, str],
     require: str | Iterable[str] = (),
-    learning: bool = False,
-    proc: str | None = PROC_OPTIONS[0],
+    learns_at: Path | None = None,
 ) -> Confinement:
     """What a worker is started with, so that its library keeps to a profile.
 
@@ -71,8 +84,7 @@ def confine(
         arena: bytes of memory that are shared with it, which its limit does not count.
         environment: variables that its runner needs.
         require: names of layers that must be in force, or ``"all"``.
-        learning: let everything pass, and note down what the profile would stop.
-        proc: options of its own /proc; None is for none.
+        learns_at: let everything pass, and leave what the profile would stop in this folder.
 
     Raises:
         SandboxUnavailable: this kernel has no seccomp, or a required layer is missing.
@@ -84,8 +96,8 @@ def confine(
             "this kernel takes no seccomp filters",
             hint="use isolation='worker' for a library that you trust",
         )
-    if learning:
-        return _learning(profile, program, environment, has)
+    if learns_at is not None:
+        return _learning(profile, program, environment, has, learns_at)
     report = Report(profile, layers.layers_of(profile, has))
     layers.check(report, require)
     where = places(profile, program)
@@ -94,8 +106,7 @@ def confine(
     real = {path: leads for path in files if (leads := followed.follow(path)) is not None}
     own_root = "mount" in has.namespaces
     own_pids = "pid" in has.namespaces
-    if not (own_root and own_pids):
-        proc = None
+    proc = proc_options() if own_root and own_pids else None
     arch, host = _archs(program)
     steps = _namespaces(profile, has)
     if own_root:
@@ -126,11 +137,15 @@ def confine(
             own_root=own_root,
             real=real,
         )
-    return Confinement(b"".join(steps), answers, _variables(profile, environment), report)
+    return Confinement(b"".join(steps), answers, _variables(profile, environment), report, arch)
 
 
 def _learning(
-    profile: Profile, program: Program, environment: Mapping[str, str], has: Kernel
+    profile: Profile,
+    program: Program,
+    environment: Mapping[str, str],
+    has: Kernel,
+    learns_at: Path,
 ) -> Confinement:
     """Only a filter, which hands everything to us that the profile does not allow."""
     if not has.notification:
@@ -149,7 +164,10 @@ def _learning(
     missing = {name: "learning" for name in layers.names() if name not in in_force}
     report = Report(profile, layers.layers_of(profile, has, missing), learning=True)
     answers = policy.learning_policy(arch, host)
-    return Confinement(b"".join(steps), answers, _variables(profile, environment), report)
+    library = program.library.path.name if program.library else program.worker
+    pupil = Pupil(library, arch, places(profile, program), learns_at)
+    variables = _variables(profile, environment)
+    return Confinement(b"".join(steps), answers, variables, report, arch, pupil)
 
 
 def _archs(program: Program) -> tuple[int, int]:
@@ -166,6 +184,7 @@ def _namespaces(profile: Profile, has: Kernel) -> list[bytes]:
         ("pid", plan.CLONE_NEWPID),
         ("ipc", plan.CLONE_NEWIPC),
         ("uts", plan.CLONE_NEWUTS),
+        ("cgroup", plan.CLONE_NEWCGROUP),
         ("net", 0 if profile.network else plan.CLONE_NEWNET),
     ):
         if name in has.namespaces:

@@ -167,6 +167,9 @@ _FACTS = (
     ),
     _Fact("ipc namespace", "System V and POSIX message queues", "3.8", _namespace("ipc")),
     _Fact("uts namespace", "changes of the host's name", "3.8", _namespace("uts")),
+    _Fact(
+        "cgroup namespace", "the names of the host's control groups", "4.6", _namespace("cgroup")
+    ),
     _Fact("no new privileges", "set-user-ID programs", "3.5", lambda kernel: True),
     _Fact("capabilities", "what root may do and others may not", "2.6", lambda kernel: True),
     _Fact(

@@ -10,6 +10,7 @@ A workload is no attacker: whoever learns from a library runs it without a sandb
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from libferry import _core
 from libferry.errors import DeclarationError
 from libferry.sandbox import calls, policy
 from libferry.sandbox.acts import Act, Grant, quoted
@@ -38,7 +40,7 @@ def folder() -> Path | None:
     return Path(value) if value else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pupil:
     """A worker whose acts are noted down.
 
@@ -54,15 +56,20 @@ class Pupil:
     where: Places
     leaves_at: Path
 
-    def warn(self) -> None:
-        """Say that nothing is forbidden."""
+    def watch(self, session: _core.Session) -> None:
+        """Say that nothing is forbidden, and keep the session until it has told all."""
         _log.warning(
             "%s is set: %s is NOT confined, what it does is only noted down", VARIABLE, self.library
         )
+        atexit.register(self.leave, session)
 
-    def leave(self, notices: Iterable[Mapping[str, Any]], pid: int) -> None:
-        """Leave what the worker did that ``pure`` does not allow."""
-        grants = grants_of([Act.told(notice, self.own) for notice in notices], self.where, pid)
+    def leave(self, session: _core.Session) -> None:
+        """Leave what the worker did that ``pure`` does not allow. Twice is fine."""
+        atexit.unregister(self.leave)
+        notices = session.notices()
+        if session.notices_lost:
+            _log.warning("%s did too much: %d acts are lost", self.library, session.notices_lost)
+        grants = grants_of([Act.noticed(notice, self.own) for notice in notices], self.where)
         rows = [[grant.table, grant.key, grant.value] for grant in grants]
         with tempfile.NamedTemporaryFile(
             "w", dir=self.leaves_at, suffix=_SUFFIX, delete=False, encoding="utf-8"
@@ -70,21 +77,18 @@ class Pupil:
             json.dump({"library": self.library, "grants": rows}, file)
 
 
-def grants_of(acts: Sequence[Act], where: Places, pid: int) -> list[Grant]:
+def grants_of(acts: Sequence[Act], where: Places) -> list[Grant]:
     """What a profile beside ``pure`` has to grant for these acts.
 
     Args:
         acts: all that was told.
         where: the files that ``pure`` opens.
-        pid: the worker's, which may signal itself.
     """
     code = any(act.name in calls.PROTECTION_CALLS and act.phase == policy.SERVING for act in acts)
     grants: dict[Grant, None] = {Grant("", "code", True): None} if code else {}
     phases = where.phases
     for act in acts:
         if act.phase == policy.STARTING or act.name in calls.PROTECTION_CALLS:
-            continue
-        if act.name in calls.SIGNAL_CALLS and act.arguments[0] == pid:
             continue
         if act.path is not None:
             open_to = phases[policy.LOADING if code else act.phase]

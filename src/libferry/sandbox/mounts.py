@@ -70,9 +70,7 @@ class Followed:
         return at
 
 
-def steps(
-    files: Mapping[str, int], followed: Followed, *, own_proc: str | None
-) -> list[bytes]:
+def steps(files: Mapping[str, int], followed: Followed, *, own_proc: str | None) -> list[bytes]:
     """The steps that make the root and move into it.
 
     Args:

@@ -87,7 +87,14 @@ def places(profile: Profile, program: Program) -> Places:
     folders = _library_folders(program)
     loader = need("loader")
     tables = [need("worker"), need("qemu")] if program.emulated else [need("worker")]
-    always = _joined([*(_of(table, program) for table in tables), _of(profile, program)])
+    # iconv(3) and setlocale(3) read a table of encodings, which differs by CPU
+    tables_of_encodings = [f"{folder}/gconv" for folder in folders]
+    always = _joined(
+        [
+            *(_of(table, program) for table in (*tables, profile)),
+            dict.fromkeys(tables_of_encodings, _READ),
+        ]
+    )
     libraries = _joined(
         [
             dict.fromkeys(folders, _CODE),

@@ -100,6 +100,8 @@ def learning_policy(arch: int, host: int) -> bytes:
         _row(CONTINUE_AND_LOG, name, arch) for name in (*calls.PATH_CALLS, *calls.ADDRESS_CALLS)
     ]
     rows += [_row(CONTINUE_AND_LOG, name, arch, distinct) for name, distinct in _DISTINCT.items()]
+    # signals to itself are the worker's business, and to others are no workload's
+    rows += [_row(SELF_SIGNAL, name, arch) for name in calls.SIGNAL_CALLS]
     rows.append(_Row(arch, _ANY, CONTINUE_AND_LOG))
     if arch != host:
         rows.append(_row(EXEC_ONCE, "execve", host))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
-from typing import Any
 
 from libferry import _core
 from libferry.errors import LibraryCrashed, SandboxViolation
@@ -25,16 +23,14 @@ def watch(session: _core.Session, own: int, profile: str) -> None:
     _sandboxes[session] = own, profile
 
 
-def explained(
-    crash: LibraryCrashed, session: _core.Session, told: Mapping[str, Any] | None
-) -> LibraryCrashed:
+def explained(crash: LibraryCrashed, session: _core.Session) -> LibraryCrashed:
     """The crash as a SandboxViolation, if that is what it was.
 
     Args:
         crash: how the worker's end looks without a sandbox.
         session: the worker's.
-        told: the call that ended it, as ``session.death()["violation"]`` has it.
     """
+    told = session.death().get("violation")
     if told is None or session not in _sandboxes:
         return crash
     own, profile = _sandboxes[session]
