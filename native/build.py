@@ -52,7 +52,7 @@ class Worker:
 
     def sources(self) -> list[Path]:
         """What it is compiled from."""
-        parts = ["main", "lane", "callback", "services", *PLATFORMS[self.platform]]
+        parts = ["main", "lane", "callback", "services", "fault", *PLATFORMS[self.platform]]
         files = [NATIVE / "worker" / f"{part}.c" for part in parts]
         files += [NATIVE / "entry.c", NATIVE / "map.c"]
         if self.platform == "linux":
@@ -66,9 +66,9 @@ def arch_sources(name: str) -> list[Path]:
 
 
 PLATFORMS = {
-    "linux": ("posix", "posix_services", "linux"),
-    "macos": ("posix", "posix_services", "macos"),
-    "windows": ("windows",),
+    "linux": ("posix", "fault_posix", "posix_services", "linux"),
+    "macos": ("posix", "fault_posix", "posix_services", "macos"),
+    "windows": ("windows", "fault_windows"),
 }
 
 # Each for the oldest CPU that its system runs on. zig's Arm has Neon and all 32 registers

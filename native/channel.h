@@ -1,6 +1,6 @@
 /* The channel: memory shared by the host and one worker.
  *
- *     header | lanes, each a stack of frames | arena
+ *     header | fault area | lanes, each a stack of frames | arena
  *
  * A lane is one call in flight, with the callbacks and calls nested in it. Two words
  * of its first frame carry it across, each written by both sides with atomic
@@ -65,7 +65,7 @@
 #include "frame.h"
 
 #define CHANNEL_MAGIC 0x59525246u /* "FRRY" */
-#define CHANNEL_VERSION 2u
+#define CHANNEL_VERSION 3u
 #define CHANNEL_LANES 64u  /* calls at once; more wait for one of them to end */
 #define CHANNEL_GUESTS 16u /* more lanes, after those: callbacks from the library's own threads */
 #define CHANNEL_DEPTH 64u  /* frames a lane: 32 calls and 32 callbacks, nested */
@@ -123,18 +123,55 @@ struct ferry_callback {
     struct ferry_reference references[];
 };
 
-/* Reasons for which the worker ends itself, with this exit code. No signal and no
- * exception has such a number. */
+/* A worker that ends itself leaves with this exit code: for one of the reasons below, or
+ * because the signal that ended it could not: what is first in a pid namespace ignores
+ * those it sends itself. */
 #define CHANNEL_FAULT_EXIT 250
 #define CHANNEL_FAULT_RELEASED 0x1001u /* a callback was called after its release */
 #define CHANNEL_FAULT_ORDER 0x1002u    /* the host asked for what it may not ask then */
+#define CHANNEL_FAULT_THREAD 0x1003u   /* the system gives no thread for one more lane */
 
-/* What the worker leaves behind when a signal, an exception or one of those ends it. */
+/* What `code` of the record below is. */
+enum ferry_fault_kind {
+    FAULT_SIGNAL = 1, /* a signal's number */
+    FAULT_EXCEPTION,  /* a Windows exception code */
+    FAULT_REASON,     /* one of the reasons above */
+};
+
+#define CHANNEL_NO_LANE UINT32_MAX
+#define CHANNEL_FAULT_PARAMETERS 8u
+
+/* What the worker leaves behind when one of those ends it. `happened` is written last. */
 struct ferry_fault {
     _Atomic uint32_t happened;
-    uint32_t code; /* signal number, Windows exception code, or a reason */
-    uint64_t address; /* ... the callback's number, the request word */
+    uint32_t code;
+    uint64_t address; /* whose access faulted; the callback's number, the request word */
     uint64_t program_counter;
+    uint32_t kind;
+    uint32_t detail; /* of a signal: its si_code */
+    uint32_t lane;   /* whose call was on that thread; CHANNEL_NO_LANE: none */
+    uint32_t thread; /* the system's number of it */
+    /* of SIGSYS: system call and architecture; of a signal that was sent: by which process
+     * and user; of an exception: its own */
+    uint64_t parameters[CHANNEL_FAULT_PARAMETERS];
+};
+
+#define FAULT_REGISTERS 64u
+#define FAULT_FRAMES 64u
+#define FAULT_STACK (64u * 1024)
+#define FAULT_MAPS (128u * 1024)
+
+/* And what its backtrace is made of, by the host. */
+struct ferry_fault_area {
+    uint32_t register_count;
+    uint32_t stack_size;
+    uint64_t stack_base; /* address of stack[0], which is the stack pointer or just above */
+    uint32_t maps_size;
+    uint32_t frame_count;
+    uint64_t registers[FAULT_REGISTERS]; /* in DWARF's order for the CPU, then the pc */
+    uint64_t frames[FAULT_FRAMES]; /* Windows: return addresses, innermost first; elsewhere none */
+    uint8_t stack[FAULT_STACK];
+    char maps[FAULT_MAPS]; /* /proc/self/maps; Windows: a line a module, "start-end path" */
 };
 
 struct ferry_header {
@@ -154,7 +191,9 @@ struct ferry_lane {
     struct ferry_frame frames[CHANNEL_DEPTH];
 };
 
-#define CHANNEL_LANES_OFFSET 4096u
+#define CHANNEL_FAULT_OFFSET 4096u
+#define CHANNEL_LANES_OFFSET \
+    (CHANNEL_FAULT_OFFSET + (((uint32_t)sizeof(struct ferry_fault_area) + 4095u) & ~4095u))
 #define CHANNEL_ARENA_OFFSET \
     (CHANNEL_LANES_OFFSET + (CHANNEL_LANES + CHANNEL_GUESTS) * (uint32_t)sizeof(struct ferry_lane))
 
@@ -162,8 +201,17 @@ struct ferry_lane {
 _Static_assert(offsetof(struct ferry_header, base) == 24, "");
 _Static_assert(offsetof(struct ferry_header, fault) == 32 + 8 * SERVICE_COUNT, "");
 _Static_assert(offsetof(struct ferry_fault, address) == 8, "");
-_Static_assert(sizeof(struct ferry_header) <= CHANNEL_LANES_OFFSET, "");
+_Static_assert(offsetof(struct ferry_fault, parameters) == 40, "");
+_Static_assert(sizeof(struct ferry_fault) == 104, "");
+_Static_assert(offsetof(struct ferry_fault_area, registers) == 24, "");
+_Static_assert(sizeof(struct ferry_fault_area) == 24 + 16 * 64 + FAULT_STACK + FAULT_MAPS, "");
+_Static_assert(sizeof(struct ferry_header) <= CHANNEL_FAULT_OFFSET, "");
 _Static_assert(CHANNEL_ARENA_OFFSET % 4096 == 0, "");
+
+static inline struct ferry_fault_area *channel_fault_area(void *channel)
+{
+    return (struct ferry_fault_area *)((char *)channel + CHANNEL_FAULT_OFFSET);
+}
 
 /* The first frame of a lane, which has its two words. */
 static inline struct ferry_frame *channel_lane(void *channel, uint32_t index)

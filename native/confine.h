@@ -51,7 +51,8 @@
  *     starting, loading and serving, one list after the other, each entry
  *     u32 access, u32 size of text; text; zeros to the next multiple of 8
  *
- * The first row of the call's arch and number holds. A call without a row, or not allowed by
+ * The first row of the call's arch and number holds. A path of a row is one of /proc/self
+ * where the worker named its own number. A call without a row, or not allowed by
  * it, is a violation: it is recorded, and the worker is killed. Paths are absolute, as the
  * worker sees them, without a slash at the end ("/" alone is everything): a prefix is
  * itself and what is below it. They are compared without following links: it is the mount
@@ -101,7 +102,8 @@ enum confine_kind {
     ROW_LOADING_ONLY,     /* allowed before phase serving, or without PROT_EXEC in `flags` */
     ROW_SELF_SIGNAL,      /* allowed if argument `target` is the worker itself */
     ROW_CONTINUE_AND_LOG, /* allowed, and told by session.notices() */
-    ROW_ALLOW,            /* allowed in phases of `phases` (bit 1 << phase) */
+    ROW_ALLOW,            /* allowed in phases of `phases` (bit 1 << phase); 0: never, but what
+                           * it was about is told */
     ROW_END,
 };
 
@@ -124,7 +126,7 @@ struct confine_row {
     uint8_t flags_are;  /* enum confine_flags, or 0 */
     uint8_t at_flags;   /* index of AT_* flags: with AT_EMPTY_PATH, "" is a descriptor */
     uint8_t address;    /* index of a struct sockaddr; the next argument is its length */
-    uint8_t target;     /* index of a process (or thread, SELF_SIGNAL only) number */
+    uint8_t target;     /* index of a process's or thread's number */
     uint8_t distinct;   /* of CONTINUE_AND_LOG: arguments (bits 1 << index) that make another
                          * notice of it */
     uint8_t phases;     /* of ALLOW */

@@ -86,7 +86,7 @@ static bool pack_row(struct batch *batch, PyObject *values, Py_ssize_t place, ui
     }
     keep_writings(&batch->writings, packing.loans, packing.lent);
     write_addresses(function->plan, &frame, session->base + at);
-    memcpy((char *)session->channel + at, &frame, batch->stride);
+    foreign_write(foreign_at(session->channel, at), &frame, batch->stride);
     return true;
 }
 
@@ -113,7 +113,8 @@ static bool unpack_rows(struct batch *batch, Py_ssize_t count, uint64_t block)
     bool kept = true;
 
     for (Py_ssize_t place = 0; place < count && kept; place++) {
-        const char *there = (char *)function->session->channel + block + (size_t)place * batch->stride;
+        struct foreign there = foreign_at(function->session->channel,
+                                          block + (uint64_t)place * batch->stride);
         struct ferry_frame frame;
 
         take_result(slot, &frame, there);
@@ -205,7 +206,7 @@ PyObject *function_call_rows(PyObject *self, PyObject *rows)
     for (Py_ssize_t i = 0; batch.results && i < count; i++)
         PyList_SET_ITEM(batch.results, i, Py_NewRef(Py_None));
     done = batch.results && batch.errors &&
-           (batch.function->session->channel ? call_across(&batch) : call_in_turn(&batch));
+           (batch.function->session->in_worker ? call_across(&batch) : call_in_turn(&batch));
     if (done)
         return Py_BuildValue("NN", batch.results, batch.errors);
     Py_XDECREF(batch.results);

@@ -22,7 +22,7 @@ typedef struct {
     PyObject *error; /* the value that C gets if the callable raises; None: zero bytes */
     uint32_t number;
     uint64_t address;                   /* of the thunk; 0: not installed */
-    struct ferry_callback *description; /* in the arena, or ours */
+    struct ferry_callback *description; /* in-process */
     uint64_t start, size;               /* in the arena */
 } Callback;
 
@@ -125,12 +125,13 @@ static void run(Callback *callback, struct call *call, struct ferry_frame *frame
 
 bool callback_serve(Session *session, struct call *call)
 {
-    char *shared = (char *)session_frame(session, call->record, call->depth + 1);
-    uint64_t number = *(volatile uint64_t *)&((struct ferry_frame *)shared)->function; /* once */
+    struct foreign shared = session_frame(session, call->record, call->depth + 1);
     const struct slot *slot;
     struct ferry_frame frame;
     Callback *callback = NULL;
+    uint64_t number;
 
+    foreign_read(&number, foreign_at(shared, FRAME_FUNCTION), sizeof number);
     guard_begin(&tables);
     if (number < CHANNEL_CALLBACKS && session->callbacks)
         callback = (Callback *)Py_XNewRef((PyObject *)session->callbacks->of[number]);
@@ -138,19 +139,18 @@ bool callback_serve(Session *session, struct call *call)
     if (!callback)
         return false;
     slot = &callback->plan->result;
-    memcpy((char *)&frame + FRAME_INTEGER, shared + FRAME_INTEGER,
-           callback->plan->frame_end - FRAME_INTEGER);
-    atomic_signal_fence(memory_order_seq_cst); /* what is used is the copy */
+    foreign_read((char *)&frame + FRAME_INTEGER, foreign_at(shared, FRAME_INTEGER),
+                 callback->plan->frame_end - FRAME_INTEGER);
     call->calling_back = true;
     run(callback, call, &frame);
     if (PyErr_CheckSignals() != 0) /* the callable may be no Python code, which would look */
         keep_exception(callback, call);
     call->calling_back = false;
     if (slot->kind != KIND_BYTES && slot->kind != KIND_VOID)
-        memcpy(shared + slot->offset, (char *)&frame + slot->offset, slot->width);
+        foreign_write(foreign_at(shared, slot->offset), (char *)&frame + slot->offset, slot->width);
     for (uint16_t i = 0; i < slot->move_count; i++)
-        memcpy(shared + slot->moves[i].offset, (char *)&frame + slot->moves[i].offset,
-               slot->moves[i].width);
+        foreign_write(foreign_at(shared, slot->moves[i].offset),
+                      (char *)&frame + slot->moves[i].offset, slot->moves[i].width);
     Py_DECREF(callback);
     return true;
 }
@@ -254,7 +254,7 @@ static struct callback_table *table_of(Session *session)
 /* A number whose thunk nobody uses; CHANNEL_CALLBACKS if there is none. */
 static uint32_t free_number(Session *session)
 {
-    struct callback_table *table = session->channel ? session->callbacks : &here;
+    struct callback_table *table = session->in_worker ? session->callbacks : &here;
 
     for (uint32_t i = 0; i < CHANNEL_CALLBACKS; i++) {
         uint32_t number = (table->next + i) % CHANNEL_CALLBACKS;
@@ -277,7 +277,7 @@ static bool put_in(Callback *callback)
         callback->number = free_number(session);
     if (callback->number != CHANNEL_CALLBACKS) {
         session->callbacks->of[callback->number] = (Callback *)Py_NewRef((PyObject *)callback);
-        if (!session->channel)
+        if (!session->in_worker)
             here.of[callback->number] = callback;
     }
     guard_end(&tables);
@@ -296,7 +296,7 @@ static bool take_out(Callback *callback)
     found = session->callbacks && session->callbacks->of[callback->number] == callback;
     if (found)
         session->callbacks->of[callback->number] = NULL;
-    if (found && !session->channel) {
+    if (found && !session->in_worker) {
         here.of[callback->number] = NULL;
         ferry_callback(callback->number, NULL);
     }
@@ -310,19 +310,20 @@ static bool place_description(Callback *callback, const char *bytes, Py_ssize_t 
 {
     Session *session = callback->session;
 
-    if (session->channel) {
+    if (session->in_worker) {
         callback->start = arena_take(&session->arena, (uint64_t)size);
         if (callback->start == ARENA_NONE) {
             raise_by(HOOK_ARENA, "(On)", (PyObject *)session, size);
             return false;
         }
         callback->size = (uint64_t)size;
-        callback->description = (void *)((char *)session->channel + callback->start);
+        foreign_write(foreign_at(session->channel, callback->start), bytes, (size_t)size);
     } else if (!(callback->description = PyMem_Malloc((size_t)size))) {
         PyErr_NoMemory();
         return false;
+    } else {
+        memcpy(callback->description, bytes, (size_t)size);
     }
-    memcpy(callback->description, bytes, (size_t)size);
     return true;
 }
 

@@ -14,6 +14,9 @@
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
  *   spawn.c      a worker's process: clone, its confinement (confine.c), execve
+ *   supervise.c  answering the calls that its filter hands to us (act.c, notices.c)
+ *   supervised.c the same as Python sees it
+ *   foreign.h    how memory is read that a worker has, too
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
  *   record.c     structures, unions and arrays (record.h)
@@ -33,6 +36,7 @@
 #include <stdbool.h>
 
 #include "channel.h"
+#include "foreign.h"
 #include "sharing.h"
 
 /* ---- arena.c ---- */
@@ -71,12 +75,12 @@ struct watch {
     pid_t pid;
     int process; /* pidfd, or -1 on kernels without */
     int socket;  /* the host's end of the doorbell; owned */
-    void *channel;
+    struct foreign channel;
     struct watch *next;
 };
 
 /* Start to watch. The watch takes over `socket`. NULL: errno says why. */
-struct watch *watch_begin(pid_t pid, int socket, void *channel);
+struct watch *watch_begin(pid_t pid, int socket, struct foreign channel);
 /* No more wake-ups from here; frees the watch and closes its descriptors. */
 void watch_end(struct watch *watch);
 void watch_kill(const struct watch *watch);
@@ -116,7 +120,7 @@ struct running {
 /* The shared memory, which the last of its users unmaps. */
 struct mapping {
     _Atomic uint32_t uses;
-    void *address;
+    struct foreign memory;
     uint64_t size;
 };
 
@@ -133,12 +137,14 @@ typedef struct {
     bool doorbell;       /* the worker cannot be woken through memory */
     uint32_t spin_ns;
     uint64_t timeout_ns; /* 0: none */
-    void *channel;       /* NULL: in this process */
+    bool in_worker;      /* else in this process, and there is no channel */
+    struct foreign channel;
     struct mapping *mapping;
     uint64_t size;
     uint64_t base; /* the worker's address of the channel */
     int memory;    /* descriptor of the channel, or -1 */
     struct watch *watch;
+    struct supervision *supervision; /* NULL: its worker has no filter that asks us */
     struct arena arena;
     _Atomic bool visited; /* in this process, a thread in no call of ours has called back */
     struct running running[RUNNING_COUNTS];
@@ -178,7 +184,7 @@ static inline bool session_usable(const Session *session)
 {
     if (peek(&session->closed) || peek(&session->ended))
         return false;
-    if (!session->channel)
+    if (!session->in_worker)
         return true; /* also in a fork: the library is in the child as well */
     return session->generation == process_generation && session->watch &&
            !atomic_load_explicit(&session->watch->dead, memory_order_relaxed);
@@ -188,9 +194,16 @@ static inline bool session_usable(const Session *session)
  * on entry and on return. NULL with an exception if the session ended meanwhile. */
 struct lane_record *session_lane(Session *session);
 void session_release(Session *session, struct lane_record *lane);
-/* Frame `depth` of a lane. */
-struct ferry_frame *session_frame(const Session *session, const struct lane_record *record,
-                                  uint32_t depth);
+/* Where frame `depth` of a lane is, from the channel's start. */
+static inline uint64_t frame_offset(uint32_t lane, uint32_t depth)
+{
+    return CHANNEL_LANES_OFFSET + ((uint64_t)lane * CHANNEL_DEPTH + depth) * FRAME_SIZE;
+}
+static inline struct foreign session_frame(const Session *session, const struct lane_record *record,
+                                           uint32_t depth)
+{
+    return foreign_at(session->channel, frame_offset((uint32_t)(record - session->lanes), depth));
+}
 /* In this process, for a library that is not thread-safe: wait until no other thread
  * calls it, and let the next one. */
 bool session_enter(Session *session);
@@ -230,13 +243,25 @@ static inline bool session_use(Session *session)
     return true;
 }
 
+/* ---- supervised.c ---- */
+
+/* Answer the calls that the worker's filter hands to us; listener -1: there is none. Takes
+ * it over. False with an exception. */
+bool session_supervise(Session *session, int pid, int listener, const Py_buffer *policy);
+/* What it was ended for: a dict, or None. */
+PyObject *session_violation(Session *session);
+PyObject *session_notices(Session *session, PyObject *unused);
+PyObject *session_get_notices_lost(Session *session, void *unused);
+PyObject *session_get_phase(Session *session, void *unused);
+int session_set_phase(Session *session, PyObject *value, void *unused);
+
 /* ---- wait.c ---- */
 
 enum outcome { REPLIED, CALLED_BACK, DIED, EXPIRED, INTERRUPTED, VIOLATED };
 
 struct pending {
     struct lane_record *record;
-    struct ferry_frame *lane;     /* its first frame, which has the words */
+    struct foreign lane;          /* its first frame, which has the words */
     uint32_t before, after, back; /* lawful values of the reply word, PARKED aside */
     uint64_t deadline;            /* CLOCK_MONOTONIC ns, 0: none */
     bool spin;                    /* the worker is looking, on another processor */
@@ -252,9 +277,12 @@ struct pending post_call(Session *session, struct lane_record *record, uint32_t 
 void pending_expect(struct pending *pending, uint32_t depth);
 /* Post the return of the callback that `pending` was interrupted by. */
 void post_return(Session *session, struct pending *pending, uint32_t depth);
-/* Whether a hot worker answers within a microsecond: then the GIL can be kept, for
- * letting go of it and taking it back would cost as much as the answer. */
-bool answered_at_once(const struct pending *pending);
+/* Whether a hot worker answers within a microsecond, and how: the GIL can be kept as long,
+ * for letting go of it and taking it back would cost as much as the answer. */
+bool answered_at_once(struct pending *pending, enum outcome *outcome);
+/* Whether its time is over. A worker that calls back again and again is never waited for
+ * long enough to be found late. */
+bool is_overdue(const struct pending *pending);
 /* Whether there is a reply, or one comes while spinning for it is worth it. */
 bool replied_soon(const Session *session, struct pending *pending);
 /* Without the GIL. INTERRUPTED: a signal, or nothing, has come; look after signals. May be
@@ -269,8 +297,9 @@ typedef struct {
     PyObject_HEAD
     Session *session;
     PyObject *type; /* the pointer type it is passed as, or None: any */
-    char *data;     /* NULL once freed */
-    uint64_t offset; /* in the channel; in-process, in what malloc gave */
+    struct foreign data;
+    void *own;       /* in-process, what calloc gave; NULL once freed */
+    uint64_t offset; /* in the channel */
     Py_ssize_t size;
     _Atomic Py_ssize_t uses; /* views and calls that use it; -1: freed */
 } Buffer;
@@ -395,8 +424,8 @@ void clear_sent(struct ferry_frame *frame, const Plan *plan);
 /* The cells that hold the address of another part of the frame; `frame` will be at
  * `place` when the library sees it. */
 void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place);
-/* Copy a result from a shared frame, once, so that what is checked is what is used. */
-void take_result(const struct slot *slot, struct ferry_frame *frame, const char *shared);
+/* Copy a result from a shared frame. */
+void take_result(const struct slot *slot, struct ferry_frame *frame, struct foreign shared);
 /* batch.c */
 PyObject *function_call_rows(PyObject *self, PyObject *rows);
 /* The two halves of a call to a worker, on the lane of `call`. call_finish is false with
@@ -536,6 +565,7 @@ enum hook {
     HOOK_COUNT_OF, /* (function, given): raise */
     HOOK_ENDED,    /* (session, function or None, code): raise */
     HOOK_ARENA,    /* (session, size): raise */
+    HOOK_CALLED,   /* (error, function, arguments): tell the error; not by raise_by */
     HOOKS,
 };
 
@@ -546,5 +576,7 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
 /* Call a hook, which raises. The format is Py_BuildValue's, in parentheses. */
 void raise_by(enum hook hook, const char *format, ...);
+/* Tell the error that is set, which ended a call, what was called. */
+void tell_arguments(PyObject *function, PyObject *const *values, Py_ssize_t count);
 
 #endif

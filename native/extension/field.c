@@ -77,44 +77,44 @@ static inline Py_ssize_t extent(const Field *field)
     return field->bits ? (field->bit + field->bits + 7) / 8 : field->size;
 }
 
-static char *cell_of(const Field *field, PyObject *value, Py_ssize_t more)
+static struct foreign cell_of(const Field *field, PyObject *value, Py_ssize_t more)
 {
     Py_ssize_t size, offset = field->offset + more;
-    char *data;
+    struct foreign data;
 
     if (!struct_check(value)) {
         PyErr_Format(PyExc_TypeError, "a C field is no attribute of %s", Py_TYPE(value)->tp_name);
-        return NULL;
+        return foreign_from(NULL);
     }
     data = struct_data(value, &size);
-    if (!data)
-        return NULL;
+    if (!foreign_there(data))
+        return data;
     if (more < 0 || more > PY_SSIZE_T_MAX / 2 || offset > size || extent(field) > size - offset) {
         PyErr_SetString(PyExc_IndexError, "the field is not in that memory");
-        return NULL;
+        return foreign_from(NULL);
     }
-    return data + offset;
+    return foreign_at(data, (uint64_t)offset);
 }
 
-static uint64_t load_bits(const Field *field, const char *cell)
+static uint64_t load_bits(const Field *field, struct foreign cell)
 {
     unsigned __int128 unit = 0;
 
-    memcpy(&unit, cell, (size_t)extent(field));
+    foreign_read(&unit, cell, (size_t)extent(field));
     return (uint64_t)(unit >> field->bit) & (UINT64_MAX >> (64 - field->bits));
 }
 
-static void store_bits(const Field *field, char *cell, uint64_t bits)
+static void store_bits(const Field *field, struct foreign cell, uint64_t bits)
 {
     unsigned __int128 unit = 0;
     unsigned __int128 mask = (unsigned __int128)(UINT64_MAX >> (64 - field->bits)) << field->bit;
 
-    memcpy(&unit, cell, (size_t)extent(field));
+    foreign_read(&unit, cell, (size_t)extent(field));
     unit = (unit & ~mask) | ((unsigned __int128)bits << field->bit & mask);
-    memcpy(cell, &unit, (size_t)extent(field));
+    foreign_write(cell, &unit, (size_t)extent(field));
 }
 
-static PyObject *load(const Field *field, const char *cell)
+static PyObject *load(const Field *field, struct foreign cell)
 {
     uint64_t bits = 0;
     unsigned unused;
@@ -125,17 +125,17 @@ static PyObject *load(const Field *field, const char *cell)
         if (field->size == 4) {
             float single;
 
-            memcpy(&single, cell, 4);
+            foreign_read(&single, cell, 4);
             number = single;
         } else {
-            memcpy(&number, cell, 8);
+            foreign_read(&number, cell, 8);
         }
         return PyFloat_FromDouble(number);
     }
     if (field->bits)
         bits = load_bits(field, cell);
     else
-        memcpy(&bits, cell, field->size);
+        foreign_read_piece(&bits, cell, field->size);
     if (field->kind == KIND_BOOL)
         return PyBool_FromLong(bits != 0);
     if (field->kind == KIND_UNSIGNED)
@@ -196,8 +196,8 @@ static bool plain_bits(const Field *field, PyObject *value, uint64_t *bits)
 int field_store(PyObject *self, PyObject *target, Py_ssize_t more, PyObject *value)
 {
     const Field *field = (Field *)self;
+    struct foreign cell;
     uint64_t bits;
-    char *cell;
 
     if (!plain_bits(field, value, &bits)) {
         PyObject *plain = field->convert ? PyObject_CallOneArg(field->convert, value)
@@ -213,20 +213,20 @@ int field_store(PyObject *self, PyObject *target, Py_ssize_t more, PyObject *val
         }
     }
     cell = cell_of(field, target, more); /* now: convert may have closed the library */
-    if (!cell)
+    if (!foreign_there(cell))
         return -1;
     if (field->bits)
         store_bits(field, cell, bits);
     else
-        memcpy(cell, &bits, field->size);
+        foreign_write(cell, &bits, field->size);
     return 0;
 }
 
 PyObject *field_load(PyObject *self, PyObject *value, Py_ssize_t more)
 {
-    const char *cell = cell_of((Field *)self, value, more);
+    struct foreign cell = cell_of((Field *)self, value, more);
 
-    return cell ? load((Field *)self, cell) : NULL;
+    return foreign_there(cell) ? load((Field *)self, cell) : NULL;
 }
 
 static PyObject *field_get(PyObject *self, PyObject *object, PyObject *type)

@@ -120,8 +120,8 @@ static enum outcome await(Session *session, struct pending *pending)
 {
     enum outcome outcome;
 
-    if (answered_at_once(pending))
-        return await_reply(session, pending);
+    if (answered_at_once(pending, &outcome))
+        return outcome;
     do {
         PyThreadState *thread = PyEval_SaveThread();
 
@@ -154,9 +154,10 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
     enum outcome outcome = await(session, pending);
 
     while (outcome == CALLED_BACK)
-        outcome = call_back(session, call, pending) ? await(session, pending)
-                  : session_usable(session)         ? VIOLATED
-                                                    : DIED;
+        outcome = is_overdue(pending)                 ? EXPIRED
+                  : call_back(session, call, pending) ? await(session, pending)
+                  : session_usable(session)           ? VIOLATED
+                                                      : DIED;
     if (outcome == REPLIED)
         return true;
     poke(&session->ended, true);
@@ -174,15 +175,13 @@ bool await_call(Session *session, PyObject *function, struct call *call, struct 
     return false;
 }
 
-/* Copy a result from the lane, once, so that what is checked is what is used. */
-void take_result(const struct slot *slot, struct ferry_frame *frame, const char *lane)
+void take_result(const struct slot *slot, struct ferry_frame *frame, struct foreign lane)
 {
     if (slot->kind != KIND_BYTES)
-        memcpy((char *)frame + slot->offset, lane + slot->offset, 16);
+        foreign_read((char *)frame + slot->offset, foreign_at(lane, slot->offset), 16);
     for (uint16_t i = 0; i < slot->move_count; i++)
-        memcpy((char *)frame + slot->moves[i].offset, lane + slot->moves[i].offset,
-               slot->moves[i].size);
-    atomic_signal_fence(memory_order_seq_cst); /* no compiler may look there again */
+        foreign_read((char *)frame + slot->moves[i].offset, foreign_at(lane, slot->moves[i].offset),
+                     slot->moves[i].size);
 }
 
 /* The lane for a call: that of the call whose callback this thread is in, one deeper, or
@@ -206,10 +205,9 @@ static bool take_lane(Function *function, struct call *call)
 struct pending call_post(Function *function, const struct call *call, struct ferry_frame *frame)
 {
     Session *session = function->session;
-    const char *lane = (const char *)session_frame(session, call->record, call->depth);
+    uint32_t lane = (uint32_t)(call->record - session->lanes);
 
-    write_addresses(function->plan, frame,
-                    session->base + (uint64_t)(lane - (char *)session->channel));
+    write_addresses(function->plan, frame, session->base + frame_offset(lane, call->depth));
     return post_call(session, call->record, call->depth, frame, function->plan->frame_from,
                      function->plan->frame_end);
 }
@@ -218,23 +216,25 @@ bool call_finish(Function *function, struct call *call, struct pending *pending,
                  struct ferry_frame *frame)
 {
     Session *session = function->session;
-    const struct ferry_frame *lane = session_frame(session, call->record, call->depth);
+    struct foreign lane = session_frame(session, call->record, call->depth);
     bool returned;
 
     current_call = call;
     returned = await_call(session, (PyObject *)function, call, pending);
     current_call = call->outer;
     if (returned) {
-        if (!function->service)
-            session_keep_errors(session, lane->error_number, lane->last_error);
-        take_result(&function->plan->result, frame, (const char *)lane);
+        if (!function->service) {
+            foreign_read(&frame->error_number, foreign_at(lane, FRAME_ERRNO), 8);
+            session_keep_errors(session, frame->error_number, frame->last_error);
+        }
+        take_result(&function->plan->result, frame, lane);
     }
     if (call->depth == 0)
         session_release(session, call->record);
     return !raise_from(call) && returned;
 }
 
-static bool call_there(Function *function, struct ferry_frame *frame)
+static bool call_there(Function *function, struct ferry_frame *frame, PyObject *const *values)
 {
     struct call call = {.outer = current_call, .session = function->session};
     struct pending pending;
@@ -242,7 +242,10 @@ static bool call_there(Function *function, struct ferry_frame *frame)
     if (!take_lane(function, &call))
         return false;
     pending = call_post(function, &call, frame);
-    return call_finish(function, &call, &pending, frame);
+    if (call_finish(function, &call, &pending, frame))
+        return true;
+    tell_arguments((PyObject *)function, values, Py_SIZE(function->plan));
+    return false;
 }
 
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names)
@@ -313,12 +316,13 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
 
     if (!function_ready(function, PyVectorcall_NARGS(flags), names))
         return NULL;
-    if (session->channel)
+    if (session->in_worker)
         clear_sent(&frame, function->plan);
     called = pack_all(&packing, function, values);
     /* The lane comes last: packing may run Python, which may call the library. */
     if (called)
-        called = session->channel ? call_there(function, &frame) : call_here(function, &frame);
+        called = session->in_worker ? call_there(function, &frame, values)
+                                  : call_here(function, &frame);
     /* A string result may lie in what was lent: the loans are settled after it is read. */
     if (called)
         result = unpack(session, function->plan, &function->plan->result, &frame);
@@ -351,7 +355,7 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     function->name = Py_NewRef(name);
     function->keep_gil = keep_gil;
     function->service = service;
-    function->vectorcall = session->channel || plan->lenders ? call_anything : call_numbers;
+    function->vectorcall = session->in_worker || plan->lenders ? call_anything : call_numbers;
     return (PyObject *)function;
 }
 

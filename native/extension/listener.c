@@ -7,10 +7,7 @@
 #define _GNU_SOURCE
 #include "extension.h"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 typedef struct {
     PyObject_HEAD
@@ -30,7 +27,7 @@ static PyObject *listener_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!I", names, session_type, &session, &guest))
         return NULL;
-    if (guest >= CHANNEL_GUESTS || !session->channel) {
+    if (guest >= CHANNEL_GUESTS || !session->in_worker) {
         PyErr_SetString(PyExc_ValueError, "there is no such lane");
         return NULL;
     }
@@ -45,16 +42,16 @@ static PyObject *listener_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 /* Sleep until there may be something to serve; a second at most, against the unforeseen. */
 static PyObject *listener_wait(Listener *listener, PyObject *unused)
 {
-    _Atomic uint32_t *reply = &channel_lane(listener->mapping->address, listener->guest)->reply;
+    struct foreign lane = foreign_at(listener->mapping->memory, frame_offset(listener->guest, 0));
     const struct timespec limit = {.tv_sec = 1};
     uint32_t word = listener->seen;
 
     (void)unused;
-    if (!atomic_compare_exchange_strong(reply, &word, listener->seen | CHANNEL_PARKED) &&
+    if (!foreign_change(lane, FRAME_REPLY, &word, listener->seen | CHANNEL_PARKED) &&
         word != (listener->seen | CHANNEL_PARKED))
         Py_RETURN_NONE;
     Py_BEGIN_ALLOW_THREADS
-    syscall(SYS_futex, reply, FUTEX_WAIT, listener->seen | CHANNEL_PARKED, &limit, NULL, 0);
+    foreign_sleep(lane, FRAME_REPLY, listener->seen | CHANNEL_PARKED, &limit);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -72,10 +69,8 @@ static bool end_violated(Session *session, PyObject *taken)
 }
 
 static bool serve_one(Session *session, struct call *call, struct pending *pending,
-                      PyObject *taken)
+                      enum outcome outcome, PyObject *taken)
 {
-    enum outcome outcome = await_reply(session, pending);
-
     if (outcome != CALLED_BACK)
         return outcome == DIED ? false : end_violated(session, taken);
     if (!call->record->used++) { /* somebody is here: the next one needs a lane, too */
@@ -95,15 +90,17 @@ static bool serve_one(Session *session, struct call *call, struct pending *pendi
     return true;
 }
 
-/* Whether the library calls back, or does within the time that spinning is worth. */
-static bool is_called(const Session *session, struct pending *pending)
+/* Whether the library calls back, or does within the time that spinning is worth; without
+ * the GIL to the end, for a worker may take back what it has said. INTERRUPTED: no. */
+static enum outcome look(const Session *session, struct pending *pending)
 {
-    bool called;
+    enum outcome outcome = INTERRUPTED;
 
     Py_BEGIN_ALLOW_THREADS
-    called = replied_soon(session, pending);
+    if (replied_soon(session, pending))
+        outcome = await_reply(session, pending);
     Py_END_ALLOW_THREADS
-    return called;
+    return outcome;
 }
 
 /* serve(session, taken): False when the session is over. */
@@ -112,6 +109,7 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
     static const struct ferry_frame nothing; /* what the lane is called with, at depth 0 */
     struct call call = {.outer = current_call};
     struct pending pending;
+    enum outcome outcome;
     Session *session;
     PyObject *taken;
     bool alive = true;
@@ -133,8 +131,8 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
     }
     pending.deadline = 0; /* the library may take its time */
     current_call = &call;
-    while (alive && is_called(session, &pending))
-        alive = serve_one(session, &call, &pending, taken);
+    while (alive && (outcome = look(session, &pending)) != INTERRUPTED)
+        alive = serve_one(session, &call, &pending, outcome, taken);
     current_call = call.outer;
     listener->seen = call.record->word;
     return PyBool_FromLong(alive);

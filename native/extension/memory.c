@@ -33,23 +33,21 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (!buffer)
         return NULL;
     buffer->size = size;
-    if (session->channel) {
+    if (session->in_worker) {
         buffer->offset = arena_take(&session->arena, (uint64_t)size);
         if (buffer->offset != ARENA_NONE) {
-            buffer->data = (char *)session->channel + buffer->offset;
+            buffer->data = foreign_at(session->channel, buffer->offset);
             if (clear) /* somebody may have used it before */
-                memset(buffer->data, 0, (size_t)size);
+                foreign_clear(buffer->data, (size_t)size);
         }
     } else {
         /* aligned as the arena's; calloc, since what nobody touches then costs nothing */
-        char *start = calloc((size_t)size + ARENA_ALIGN, 1);
-
-        if (start) {
-            buffer->offset = -(uintptr_t)start % ARENA_ALIGN;
-            buffer->data = start + buffer->offset;
-        }
+        buffer->own = calloc((size_t)size + ARENA_ALIGN, 1);
+        if (buffer->own)
+            buffer->data = foreign_at(foreign_from(buffer->own),
+                                      -(uintptr_t)buffer->own % ARENA_ALIGN);
     }
-    if (!buffer->data) {
+    if (!foreign_there(buffer->data)) {
         raise_by(HOOK_ARENA, "(On)", (PyObject *)session, size);
         Py_DECREF(buffer);
         return NULL;
@@ -63,13 +61,13 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 static void release(Buffer *buffer)
 {
-    if (!buffer->data)
+    if (!foreign_there(buffer->data))
         return;
-    if (buffer->session->channel)
+    if (buffer->session->in_worker)
         arena_give(&buffer->session->arena, buffer->offset, (uint64_t)buffer->size);
     else
-        free(buffer->data - buffer->offset);
-    buffer->data = NULL;
+        free(buffer->own);
+    buffer->data = foreign_from(NULL);
 }
 
 static int buffer_traverse(Buffer *buffer, visitproc visit, void *arg)
@@ -129,8 +127,8 @@ void buffer_leave(Buffer *buffer)
 
 uint64_t buffer_address(const Buffer *buffer)
 {
-    return buffer->session->channel ? buffer->session->base + buffer->offset
-                                    : (uint64_t)(uintptr_t)buffer->data;
+    return buffer->session->in_worker ? buffer->session->base + buffer->offset
+                                      : foreign_number(buffer->data);
 }
 
 static int buffer_get(Buffer *buffer, Py_buffer *view, int flags)
@@ -140,7 +138,8 @@ static int buffer_get(Buffer *buffer, Py_buffer *view, int flags)
         PyErr_SetString(PyExc_BufferError, "the Buffer was freed");
         return -1;
     }
-    if (PyBuffer_FillInfo(view, (PyObject *)buffer, buffer->data, buffer->size, 0, flags) == 0)
+    if (PyBuffer_FillInfo(view, (PyObject *)buffer, foreign_address(buffer->data), buffer->size, 0,
+                          flags) == 0)
         return 0;
     buffer_leave(buffer);
     return -1;

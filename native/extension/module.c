@@ -27,6 +27,24 @@ void raise_by(enum hook hook, const char *format, ...)
     }
 }
 
+void tell_arguments(PyObject *function, PyObject *const *values, Py_ssize_t count)
+{
+    PyObject *type, *error, *traceback, *given, *done;
+
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    given = PyTuple_New(count);
+    for (Py_ssize_t i = 0; given && i < count; i++)
+        PyTuple_SET_ITEM(given, i, Py_NewRef(values[i]));
+    done = given && error && hooks[HOOK_CALLED]
+               ? PyObject_CallFunctionObjArgs(hooks[HOOK_CALLED], error, function, given, NULL)
+               : NULL;
+    PyErr_Clear(); /* it is the first error that counts */
+    Py_XDECREF(done);
+    Py_XDECREF(given);
+    PyErr_Restore(type, error, traceback);
+}
+
 PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject *kwargs)
 {
     PyObject *first = PyTuple_Pack(1, self), *all, *result;
@@ -44,13 +62,14 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
 static PyObject *set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"argument", "count", "ended", "arena", "map", "batch", NULL};
+    static char *names[] = {"argument", "count", "ended", "arena", "called", "map", "batch", NULL};
     PyObject *given[HOOKS + DELEGATES];
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOO", names, &given[HOOK_ARGUMENT],
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOO", names, &given[HOOK_ARGUMENT],
                                      &given[HOOK_COUNT_OF], &given[HOOK_ENDED],
-                                     &given[HOOK_ARENA], &given[HOOKS + DELEGATE_MAP],
+                                     &given[HOOK_ARENA], &given[HOOK_CALLED],
+                                     &given[HOOKS + DELEGATE_MAP],
                                      &given[HOOKS + DELEGATE_BATCH]))
         return NULL;
     for (int i = 0; i < HOOKS + DELEGATES; i++) {
@@ -119,8 +138,8 @@ static int execute(PyObject *module)
 
 static PyMethodDef functions[] = {
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS,
-     "set_hooks(*, argument, count, ended, arena, map, batch): who explains errors, and does\n"
-     "what is written in Python."},
+     "set_hooks(*, argument, count, ended, arena, called, map, batch): who explains errors,\n"
+     "and does what is written in Python."},
     {0},
 };
 

@@ -185,13 +185,13 @@ static bool pack_float(struct packing *packing, const struct slot *slot, Py_ssiz
 
 /* ---- anything else: its bytes ---- */
 
-static void scatter(struct ferry_frame *frame, const struct slot *slot, const char *bytes)
+static void scatter(struct ferry_frame *frame, const struct slot *slot, struct foreign bytes)
 {
     for (uint16_t i = 0; i < slot->move_count; i++) {
         const struct move *move = &slot->moves[i];
         char *cell = (char *)frame + move->offset;
 
-        copy_piece(cell, bytes + move->source, move->size);
+        foreign_read_piece(cell, foreign_at(bytes, move->source), move->size);
         if (move->width > move->size)
             memset(cell + move->size, move->ones ? 0xff : 0, (size_t)move->width - move->size);
     }
@@ -204,11 +204,11 @@ static bool pack_value(struct packing *packing, const struct slot *slot, PyObjec
 
     if (slot->class && struct_passes(value, slot->class, packing->plan->library)) {
         Py_ssize_t size;
-        const char *data = struct_data(value, &size);
+        struct foreign data = struct_data(value, &size);
 
-        if (data)
+        if (foreign_there(data))
             scatter(packing->frame, slot, data);
-        return data != NULL;
+        return foreign_there(data);
     }
     made = PyObject_CallOneArg(slot->encode, value);
     if (!made)
@@ -217,7 +217,7 @@ static bool pack_value(struct packing *packing, const struct slot *slot, PyObjec
     bytes = PyTuple_Check(made) && PyTuple_GET_SIZE(made) == 2 ? PyTuple_GET_ITEM(made, 0) : made;
     right = PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == slot->value_size;
     if (right)
-        scatter(packing->frame, slot, PyBytes_AS_STRING(bytes));
+        scatter(packing->frame, slot, foreign_from(PyBytes_AS_STRING(bytes)));
     else
         PyErr_SetString(PyExc_SystemError, "an encoder of libferry gave the wrong bytes");
     if (right && bytes != made && packing->loans && slot->lends)

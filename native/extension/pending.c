@@ -4,6 +4,7 @@
  * no such half: it blocks. */
 #define _GNU_SOURCE
 #include "extension.h"
+#include "placement.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -34,7 +35,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
     Pending *pending;
     bool posted;
 
-    if (!function->session->channel) {
+    if (!function->session->in_worker) {
         PyErr_SetString(PyExc_ValueError, "a call in this process cannot be left pending");
         return NULL;
     }
@@ -88,26 +89,27 @@ static PyObject *pending_wait(Pending *pending, PyObject *unused)
 
 static PyObject *pending_ready(Pending *pending, PyObject *unused)
 {
-    uint32_t word = atomic_load(&pending->pending.lane->reply) & ~CHANNEL_PARKED;
+    uint32_t word = foreign_word(pending->pending.lane, FRAME_REPLY) & ~CHANNEL_PARKED;
     const Session *session = pending->call.session;
 
     (void)unused;
     return PyBool_FromLong(pending->waited || word != pending->pending.before ||
-                           !session_usable(session));
+                           is_overdue(&pending->pending) || !session_usable(session));
 }
 
 /* Whether it will be waited for in vain or at once; else its reply word says that
  * somebody sleeps on it. */
 static bool park_on(Pending *pending, struct futex_waitv *waiter)
 {
-    _Atomic uint32_t *reply = &pending->pending.lane->reply;
+    struct foreign lane = pending->pending.lane;
     uint32_t before = pending->pending.before, word = before;
 
     *waiter = (struct futex_waitv){.val = before | CHANNEL_PARKED,
-                                   .uaddr = (uintptr_t)reply,
+                                   .uaddr = foreign_number(lane) + FRAME_REPLY,
                                    .flags = FUTEX_32};
-    return pending->waited || !session_usable(pending->call.session) ||
-           (!atomic_compare_exchange_strong(reply, &word, before | CHANNEL_PARKED) &&
+    return pending->waited || is_overdue(&pending->pending) ||
+           !session_usable(pending->call.session) ||
+           (!foreign_change(lane, FRAME_REPLY, &word, before | CHANNEL_PARKED) &&
             word != (before | CHANNEL_PARKED));
 }
 
@@ -115,6 +117,8 @@ PyObject *session_wait_any(Session *session, PyObject *args)
 {
     struct futex_waitv waiters[CHANNEL_LANES + 1];
     unsigned long rung;
+    /* a worker that dies wakes its lanes; the second is against the unforeseen */
+    uint64_t until = monotonic_ns() + 1000000000u;
     uint32_t count = 1;
     struct timespec limit;
     PyObject *list;
@@ -126,6 +130,7 @@ PyObject *session_wait_any(Session *session, PyObject *args)
                                       .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG};
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && i < (Py_ssize_t)CHANNEL_LANES; i++) {
         PyObject *one = PyList_GET_ITEM(list, i);
+        uint64_t deadline;
 
         if (!PyObject_TypeCheck(one, pending_type)) {
             PyErr_SetString(PyExc_TypeError, "not a Pending");
@@ -133,10 +138,13 @@ PyObject *session_wait_any(Session *session, PyObject *args)
         }
         if (park_on((Pending *)one, &waiters[count++]))
             Py_RETURN_NONE;
+        deadline = ((Pending *)one)->pending.deadline;
+        if (deadline && deadline < until)
+            until = deadline;
     }
+    limit.tv_sec = (time_t)(until / 1000000000u);
+    limit.tv_nsec = (long)(until % 1000000000u);
     Py_BEGIN_ALLOW_THREADS
-    clock_gettime(CLOCK_MONOTONIC, &limit);
-    limit.tv_sec += 1; /* a worker that dies wakes its lanes; this is against the unforeseen */
     if (syscall(SYS_futex_waitv, waiters, count, 0, &limit, CLOCK_MONOTONIC) < 0 &&
         errno == ENOSYS) {
         const struct timespec look_up = {.tv_nsec = 1000000};

@@ -39,16 +39,16 @@ static bool elements_match(const struct slot *slot, const Py_buffer *view)
            (kind == 'f') == (slot->element == 'f') && kind != 0;
 }
 
-/* Room in the arena for the bytes of one argument. NULL with an exception. */
-static char *borrow(Session *session, struct loan *loan, uint64_t size)
+/* Room in the arena for the bytes of one argument. Not there: with an exception. */
+static struct foreign borrow(Session *session, struct loan *loan, uint64_t size)
 {
     loan->start = arena_take(&session->arena, size);
     if (loan->start == ARENA_NONE) {
         raise_by(HOOK_ARENA, "(OK)", (PyObject *)session, (unsigned long long)size);
-        return NULL;
+        return foreign_from(NULL);
     }
     loan->size = size ? size : 1;
-    return (char *)session->channel + loan->start;
+    return foreign_at(session->channel, loan->start);
 }
 
 /* Bytes that must be terminated there: a string, or the contents of a bytes. */
@@ -58,13 +58,13 @@ static bool pack_bytes(struct packing *packing, const struct slot *slot, const c
     Session *session = packing->session;
     uint64_t address = (uintptr_t)data;
 
-    if (session->channel) {
-        char *copy = borrow(session, loan, (uint64_t)(size + zeros));
+    if (session->in_worker) {
+        struct foreign copy = borrow(session, loan, (uint64_t)(size + zeros));
 
-        if (!copy)
+        if (!foreign_there(copy))
             return false;
-        memcpy(copy, data, (size_t)size);
-        memset(copy + size, 0, (size_t)zeros);
+        foreign_write(copy, data, (size_t)size);
+        foreign_clear(foreign_at(copy, (uint64_t)size), (size_t)zeros);
         address = session->base + loan->start;
     }
     store(packing->frame, slot, address);
@@ -199,7 +199,7 @@ static bool pack_buffer(struct packing *packing, const struct slot *slot, Py_ssi
 {
     Session *session = packing->session;
     uint64_t address, start;
-    char *base = session->channel, *copy;
+    struct foreign copy;
     int flags = PyBUF_ND | PyBUF_FORMAT | (slot->readonly ? 0 : PyBUF_WRITABLE);
 
     if (PyObject_GetBuffer(value, &loan->view, flags) != 0) {
@@ -218,10 +218,11 @@ static bool pack_buffer(struct packing *packing, const struct slot *slot, Py_ssi
         return refuse(packing, index, value, "other elements");
 
     address = (uintptr_t)loan->view.buf;
-    if (base) {
-        if (loan->view.buf >= (void *)(base + CHANNEL_ARENA_OFFSET) &&
-            loan->view.buf < (void *)(base + session->size)) { /* a view of a Buffer of ours */
-            store(packing->frame, slot, session->base + (uint64_t)((char *)loan->view.buf - base));
+    if (session->in_worker) {
+        uint64_t offset = address - foreign_number(session->channel);
+
+        if (offset >= CHANNEL_ARENA_OFFSET && offset < session->size) { /* a view of a Buffer of ours */
+            store(packing->frame, slot, session->base + offset);
             return true;
         }
         if (!find_shared(packing, !slot->readonly, index, value, loan, &start))
@@ -230,10 +231,10 @@ static bool pack_buffer(struct packing *packing, const struct slot *slot, Py_ssi
             enum { ZEROS = 4 }; /* enough for any text, which this may be as another argument */
 
             copy = borrow(session, loan, (uint64_t)loan->view.len + ZEROS);
-            if (!copy)
+            if (!foreign_there(copy))
                 return false;
-            memcpy(copy, loan->view.buf, (size_t)loan->view.len);
-            memset(copy + loan->view.len, 0, ZEROS); /* what follows in the arena is no text */
+            foreign_write(copy, loan->view.buf, (size_t)loan->view.len);
+            foreign_clear(foreign_at(copy, (uint64_t)loan->view.len), ZEROS); /* what follows in the arena is no text */
             loan->copy_back = !slot->readonly;
             start = loan->start;
         }
@@ -318,7 +319,7 @@ static bool pack_pointee(struct packing *packing, const struct slot *slot, Py_ss
     uint64_t address;
     Py_ssize_t size;
 
-    if (!struct_data(value, &size))
+    if (!foreign_there(struct_data(value, &size)))
         return false;
     if (!struct_address(value, packing->session, &address)) {
         if (!packing->loans)
@@ -363,7 +364,7 @@ static bool pack_kept(struct packing *packing, const struct slot *slot, Py_ssize
 {
     Buffer *buffer = (Buffer *)value;
 
-    if (PyObject_TypeCheck(value, buffer_type) && buffer->data)
+    if (PyObject_TypeCheck(value, buffer_type) && foreign_there(buffer->data))
         return pack_address(packing, slot, index, value, buffer->session,
                             buffer->type == Py_None ? slot->type : buffer->type,
                             buffer_address(buffer));
@@ -398,7 +399,7 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     *loan = (struct loan){.start = ARENA_NONE};
     packing->lent++;
     if (PyObject_TypeCheck(value, buffer_type) &&
-        (((Buffer *)value)->session == packing->session || !((Buffer *)value)->data))
+        (((Buffer *)value)->session == packing->session || !foreign_there(((Buffer *)value)->data)))
         return pack_ours(packing, slot, index, (Buffer *)value, loan);
     if (PyUnicode_Check(value))
         return pack_text(packing, slot, index, value, loan);
@@ -428,7 +429,8 @@ void settle(Session *session, struct loan *loans, uint32_t count, bool copy_back
         struct loan *loan = &loans[i];
 
         if (loan->copy_back && copy_back)
-            memcpy(loan->view.buf, (char *)session->channel + loan->start, (size_t)loan->view.len);
+            foreign_read(loan->view.buf, foreign_at(session->channel, loan->start),
+                         (size_t)loan->view.len);
         if (loan->size)
             arena_give(&session->arena, loan->start, loan->size);
         if (loan->view.obj)

@@ -3,7 +3,6 @@
 #include "extension.h"
 #include "map.h"
 #include "placement.h"
-#include "stream.h"
 
 #include <time.h>
 
@@ -11,17 +10,19 @@
 #define REST_NS 50000u
 #define PATIENCE_NS 100000000u /* then Python's signals are looked after */
 
-/* The queue in a Buffer of a worker's session; NULL with an exception. */
-static struct ferry_queue *queue_of(PyObject *object)
+/* The queue in a Buffer of a worker's session. False with an exception. */
+static bool queue_of(PyObject *object, struct foreign *queue)
 {
     Buffer *buffer = (Buffer *)object;
 
-    if (!PyObject_TypeCheck(object, buffer_type) || !buffer->data || !buffer->session->channel ||
+    if (!PyObject_TypeCheck(object, buffer_type) || !foreign_there(buffer->data) ||
+        !buffer->session->in_worker ||
         buffer->size < (Py_ssize_t)sizeof(struct ferry_queue)) {
         PyErr_SetString(PyExc_TypeError, "that is no room for a queue");
-        return NULL;
+        return false;
     }
-    return (struct ferry_queue *)(void *)buffer->data;
+    *queue = buffer->data;
+    return true;
 }
 
 static PyObject *queue_copy(PyObject *module, PyObject *args)
@@ -40,8 +41,7 @@ static PyObject *queue_copy(PyObject *module, PyObject *args)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    copy_past_caches(buffer->data, from.buf, (size_t)from.len);
-    stream_end();
+    foreign_stream(buffer->data, from.buf, (size_t)from.len);
     Py_END_ALLOW_THREADS
     buffer_leave(buffer);
     PyBuffer_Release(&from);
@@ -51,35 +51,34 @@ static PyObject *queue_copy(PyObject *module, PyObject *args)
 static PyObject *queue_post(PyObject *module, PyObject *args)
 {
     unsigned int posted, end;
-    struct ferry_queue *queue;
+    struct foreign queue;
     PyObject *buffer;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "OII", &buffer, &posted, &end) || !(queue = queue_of(buffer)))
+    if (!PyArg_ParseTuple(args, "OII", &buffer, &posted, &end) || !queue_of(buffer, &queue))
         return NULL;
-    atomic_store_explicit(&queue->end, end, memory_order_relaxed);
-    atomic_store_explicit(&queue->posted, posted, memory_order_release);
+    foreign_put(queue, offsetof(struct ferry_queue, end), end);
+    foreign_put(queue, offsetof(struct ferry_queue, posted), posted);
     Py_RETURN_NONE;
 }
 
-static bool is_done(struct ferry_queue *queue, uint32_t piece)
+static bool is_done(struct foreign queue, uint32_t piece)
 {
-    return (int32_t)(atomic_load_explicit(&queue->done, memory_order_acquire) - piece) >= 0;
+    return (int32_t)(foreign_word(queue, offsetof(struct ferry_queue, done)) - piece) >= 0;
 }
 
 /* Whether nothing will come of waiting: the call has returned or calls back, it is out of
  * time, or the worker is gone. */
 static bool is_over(const Pending *call)
 {
-    return atomic_load_explicit(&call->pending.lane->reply, memory_order_relaxed) !=
-               call->pending.before ||
+    return foreign_word(call->pending.lane, FRAME_REPLY) != call->pending.before ||
            atomic_load_explicit(&call->call.session->watch->dead, memory_order_relaxed) ||
-           (call->pending.deadline && monotonic_ns() >= call->pending.deadline);
+           is_overdue(&call->pending);
 }
 
 /* Without the GIL. Nothing wakes us when a piece is done; but it takes a few milliseconds
  * at most, and others are in the queue, so a look from time to time is enough. */
-static bool wait_for(struct ferry_queue *queue, uint32_t piece, const Pending *call)
+static bool wait_for(struct foreign queue, uint32_t piece, const Pending *call)
 {
     uint64_t now = monotonic_ns(), begin = now;
 
@@ -100,14 +99,14 @@ static bool wait_for(struct ferry_queue *queue, uint32_t piece, const Pending *c
 
 static PyObject *queue_wait(PyObject *module, PyObject *args)
 {
-    struct ferry_queue *queue;
+    struct foreign queue;
     PyObject *buffer, *object;
     unsigned int piece;
     Pending *call;
     bool over;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "OIO", &buffer, &piece, &object) || !(queue = queue_of(buffer)))
+    if (!PyArg_ParseTuple(args, "OIO", &buffer, &piece, &object) || !queue_of(buffer, &queue))
         return NULL;
     if (object == Py_None)
         return PyBool_FromLong(is_done(queue, piece));

@@ -57,7 +57,7 @@ static Aggregate *make(PyObject *class, Py_ssize_t own, Py_ssize_t length, PyObj
         made = (Aggregate *)type->type.ht_type.tp_alloc((PyTypeObject *)class, own);
     if (!made)
         return NULL;
-    made->data = made->own;
+    made->data = foreign_from(made->own);
     made->size = type->array ? type->size * length : length > type->size ? length : type->size;
     made->length = length;
     made->library = library == Py_None ? NULL : Py_XNewRef(library);
@@ -69,7 +69,7 @@ PyObject *struct_new(PyTypeObject *class, PyObject *library, char **bytes)
     Aggregate *made = make((PyObject *)class, ((AggregateType *)class)->size, 0, library);
 
     if (made)
-        *bytes = made->data;
+        *bytes = made->own;
     return (PyObject *)made;
 }
 
@@ -93,19 +93,19 @@ static PyObject *own(PyObject *module, PyObject *args)
         Py_CLEAR(made);
     }
     if (made)
-        memcpy(made->data, data.buf, (size_t)made->size);
+        memcpy(made->own, data.buf, (size_t)made->size);
     PyBuffer_Release(&data);
     return (PyObject *)made;
 }
 
-static bool place(Aggregate *made, char *start, Py_ssize_t size, Py_ssize_t offset)
+static bool place(Aggregate *made, struct foreign start, Py_ssize_t size, Py_ssize_t offset)
 {
     if (offset < 0 || offset > size || made->size > size - offset) {
         PyErr_SetString(PyExc_ValueError, "the view would leave the memory");
         return false;
     }
-    if (start)
-        made->data = start + offset;
+    if (foreign_there(start))
+        made->data = foreign_at(start, (uint64_t)offset);
     return true;
 }
 
@@ -149,7 +149,7 @@ static PyObject *view(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_BufferError, "the memory is read-only, or not contiguous");
         placed = false;
     } else {
-        placed = place(made, bytes->buf, bytes->len, offset);
+        placed = place(made, foreign_from(bytes->buf), bytes->len, offset);
     }
     if (!placed)
         Py_CLEAR(made);
@@ -170,7 +170,7 @@ static PyObject *view_address(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OKO!O|n", &class, &address, session_type, &session, &library,
                           &length))
         return NULL;
-    if (session->channel || !address) {
+    if (session->in_worker || !address) {
         PyErr_SetString(PyExc_ValueError, "there is no such memory in this process");
         return NULL;
     }
@@ -182,7 +182,7 @@ static PyObject *view_address(PyObject *module, PyObject *args)
 #endif
     if (made) {
         made->session = (Session *)Py_NewRef((PyObject *)session);
-        made->data = (char *)(uintptr_t)address;
+        made->data = foreign_from((void *)(uintptr_t)address);
     }
     return (PyObject *)made;
 }
@@ -231,13 +231,13 @@ static void dealloc(Aggregate *aggregate)
 
 /* ---- using ---- */
 
-char *struct_data(PyObject *value, Py_ssize_t *size)
+struct foreign struct_data(PyObject *value, Py_ssize_t *size)
 {
     Aggregate *aggregate = (Aggregate *)value;
 
     if (aggregate->session && peek(&aggregate->session->closed)) {
         session_raise(aggregate->session, Py_None);
-        return NULL;
+        return foreign_from(NULL);
     }
     *size = aggregate->size;
     return aggregate->data;
@@ -245,16 +245,11 @@ char *struct_data(PyObject *value, Py_ssize_t *size)
 
 bool struct_address(PyObject *value, const Session *session, uint64_t *address)
 {
-    const char *data = ((Aggregate *)value)->data, *channel = session->channel;
+    uint64_t data = foreign_number(((Aggregate *)value)->data);
+    uint64_t offset = data - foreign_number(session->channel);
 
-    if (!channel) {
-        *address = (uintptr_t)data;
-        return true;
-    }
-    if ((uintptr_t)data - (uintptr_t)channel >= session->size)
-        return false;
-    *address = session->base + (uint64_t)(data - channel);
-    return true;
+    *address = session->in_worker ? session->base + offset : data;
+    return !session->in_worker || offset < session->size;
 }
 
 /* Arrays of numbers show their items; everything else is bytes. */
@@ -262,10 +257,11 @@ static int get_buffer(PyObject *self, Py_buffer *view_, int flags)
 {
     AggregateType *class = (AggregateType *)Py_TYPE(self);
     Py_ssize_t size, inner, *shape;
-    char *data = struct_data(self, &size);
+    struct foreign data = struct_data(self, &size);
 
     view_->obj = NULL;
-    if (!data || PyBuffer_FillInfo(view_, self, data, size, 0, flags) != 0)
+    if (!foreign_there(data) ||
+        PyBuffer_FillInfo(view_, self, foreign_address(data), size, 0, flags) != 0)
         return -1;
     /* what a view shows is not unmapped */
     if (((Aggregate *)self)->session && !session_use(((Aggregate *)self)->session)) {
@@ -317,50 +313,53 @@ static Aggregate *checked(PyObject *value)
     return (Aggregate *)value;
 }
 
-/* Where `size` bytes at `offset` are; NULL with an exception. */
-static char *range_of(PyObject *value, Py_ssize_t offset, Py_ssize_t size)
+/* Where `size` bytes at `offset` are. Not there: with an exception. */
+static struct foreign range_of(PyObject *value, Py_ssize_t offset, Py_ssize_t size)
 {
     Py_ssize_t whole;
-    char *data;
+    struct foreign data;
 
     if (!checked(value))
-        return NULL;
+        return foreign_from(NULL);
     data = struct_data(value, &whole);
-    if (!data)
-        return NULL;
+    if (!foreign_there(data))
+        return data;
     if (offset < 0 || size < 0 || offset > whole || size > whole - offset) {
         PyErr_SetString(PyExc_ValueError, "that is outside of it");
-        return NULL;
+        return foreign_from(NULL);
     }
-    return data + offset;
+    return foreign_at(data, (uint64_t)offset);
 }
 
 static PyObject *read_bytes(PyObject *module, PyObject *args)
 {
     Py_ssize_t offset, size;
-    PyObject *value;
-    const char *data;
+    PyObject *value, *bytes;
+    struct foreign data;
 
     (void)module;
     if (!PyArg_ParseTuple(args, "Onn", &value, &offset, &size))
         return NULL;
     data = range_of(value, offset, size);
-    return data ? PyBytes_FromStringAndSize(data, size) : NULL;
+    bytes = foreign_there(data) ? PyBytes_FromStringAndSize(NULL, size) : NULL;
+    if (bytes)
+        foreign_read(PyBytes_AS_STRING(bytes), data, (size_t)size);
+    return bytes;
 }
 
 static PyObject *write_bytes(PyObject *module, PyObject *args)
 {
     PyObject *value, *bytes;
     Py_ssize_t offset;
-    char *data;
+    struct foreign data;
 
     (void)module;
     if (!PyArg_ParseTuple(args, "OnS", &value, &offset, &bytes))
         return NULL;
     data = range_of(value, offset, PyBytes_GET_SIZE(bytes));
-    if (!data)
+    if (!foreign_there(data))
         return NULL;
-    memcpy(data, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    foreign_write(data, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
     Py_RETURN_NONE;
 }
 
@@ -416,7 +415,7 @@ static PyObject *kept_of(PyObject *module, PyObject *value)
         root->kept = PyDict_New();
     if (!root->kept)
         return NULL;
-    return Py_BuildValue("On", root->kept, (Py_ssize_t)(part->data - root->data));
+    return Py_BuildValue("On", root->kept, (Py_ssize_t)(foreign_number(part->data) - foreign_number(root->data)));
 }
 
 PyMethodDef record_functions[] = {

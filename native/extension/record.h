@@ -35,7 +35,7 @@ typedef struct {
 
 typedef struct aggregate {
     PyObject_VAR_HEAD /* ob_size: how many bytes of `own` are in use */
-    char *data;
+    struct foreign data;
     Py_ssize_t size;
     Py_ssize_t length;  /* of an array: how many elements */
     PyObject *root;     /* the Aggregate that this is a part of, or NULL */
@@ -56,9 +56,9 @@ static inline bool struct_check(PyObject *value)
     return PyObject_TypeCheck(value, aggregate_type);
 }
 
-/* Where the value's bytes are. NULL with an exception if they are gone: the library
+/* Where the value's bytes are. Not there, with an exception, if they are gone: the library
  * they belong to is closed. */
-char *struct_data(PyObject *value, Py_ssize_t *size);
+struct foreign struct_data(PyObject *value, Py_ssize_t *size);
 
 /* A record of that class, a record's, with all bytes zero; they are at `bytes`, as many as
  * the class has. `library` is whose addresses it holds, for the hooks that make a Pointer

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "extension.h"
 #include "placement.h"
+#include "supervise.h"
 #include "worker/worker.h"
 
 #include <dlfcn.h>
@@ -142,12 +143,6 @@ static void wake_waiting(Session *session, int count)
     }
 }
 
-struct ferry_frame *session_frame(const Session *session, const struct lane_record *record,
-                                  uint32_t depth)
-{
-    return channel_lane(session->channel, (uint32_t)(record - session->lanes)) + depth;
-}
-
 /* Wait, without the GIL, until somebody lets go of the session since `freed` was read.
  * False with an exception. Who waits counts itself as waiting before it looks whether it
  * has to; who lets go looks for such after it did. So one of the two sees the other. */
@@ -253,7 +248,7 @@ void session_release(Session *session, struct lane_record *lane)
 
 void session_raise(Session *session, PyObject *function)
 {
-    bool forked = session->channel && session->generation != process_generation;
+    bool forked = session->in_worker && session->generation != process_generation;
     const char *code = forked ? "forked" : peek(&session->closed) ? "closed" : "gone";
 
     raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, code);
@@ -270,14 +265,17 @@ struct mapping *mapping_use(struct mapping *mapping)
 void mapping_leave(struct mapping *mapping)
 {
     if (atomic_fetch_sub(&mapping->uses, 1) == 1) {
-        munmap(mapping->address, mapping->size);
+        munmap(foreign_address(mapping->memory), mapping->size);
         free(mapping);
     }
 }
 
 static bool map_channel(Session *session, uint64_t arena)
 {
-    struct ferry_header *header;
+    struct ferry_header header = {.magic = CHANNEL_MAGIC,
+                                  .version = CHANNEL_VERSION,
+                                  .spin_ns = session->spin_ns};
+    void *address;
     /* sealed: a worker that could shrink it could make us fault */
     int memory = (int)syscall(SYS_memfd_create, "libferry-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -292,19 +290,16 @@ static bool map_channel(Session *session, uint64_t arena)
     if (!session->mapping)
         return false;
     *session->mapping = (struct mapping){.uses = 1, .size = session->size};
-    session->mapping->address =
-        mmap(NULL, session->size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    if (session->mapping->address == MAP_FAILED) {
+    address = mmap(NULL, session->size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (address == MAP_FAILED) {
         free(session->mapping);
         session->mapping = NULL;
         return false;
     }
-    session->channel = session->mapping->address;
-    header = session->channel;
-    header->magic = CHANNEL_MAGIC;
-    header->version = CHANNEL_VERSION;
-    header->spin_ns = session->spin_ns;
-    header->size = session->size;
+    session->channel = session->mapping->memory = foreign_from(address);
+    session->in_worker = true;
+    header.size = session->size;
+    foreign_write(session->channel, &header, offsetof(struct ferry_header, base));
     return arena_init(&session->arena, CHANNEL_ARENA_OFFSET, arena);
 }
 
@@ -370,6 +365,8 @@ static void session_dealloc(Session *session)
     session_clear(session);
     if (session->watch)
         watch_end(session->watch);
+    if (session->supervision)
+        supervise_end(session->supervision);
     if (session->mapping)
         mapping_leave(session->mapping);
     if (session->memory >= 0)
@@ -381,24 +378,42 @@ static void session_dealloc(Session *session)
 
 /* ---- what Python does with it ---- */
 
-static PyObject *session_attach(Session *session, PyObject *args)
+/* Takes over the socket, and in any case the listener. */
+static bool watch_and_supervise(Session *session, int pid, int socket, int listener,
+                                const Py_buffer *policy)
 {
+    if (!session->in_worker || session->watch || peek(&session->closed)) {
+        PyErr_SetString(PyExc_ValueError, "nothing can be attached to this session");
+    } else {
+        session->watch = watch_begin(pid, socket, session->channel);
+        if (session->watch)
+            return session_supervise(session, pid, listener, policy);
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (listener >= 0)
+        close(listener);
+    return false;
+}
+
+static PyObject *session_attach(Session *session, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"", "", "", "listener", "policy", NULL};
     struct lane_record *record = &session->lanes[0];
     enum outcome outcome;
     struct pending pending;
     static const struct ferry_frame nothing;
     unsigned long long timeout_ns;
-    int pid, socket;
+    int pid, socket, listener = -1;
+    Py_buffer policy = {0};
+    bool begun;
 
-    if (!PyArg_ParseTuple(args, "iiK", &pid, &socket, &timeout_ns))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiK|$iy*", names, &pid, &socket, &timeout_ns,
+                                     &listener, &policy))
         return NULL;
-    if (!session->channel || session->watch || peek(&session->closed)) {
-        PyErr_SetString(PyExc_ValueError, "nothing can be attached to this session");
+    begun = watch_and_supervise(session, pid, socket, listener, &policy);
+    PyBuffer_Release(&policy);
+    if (!begun)
         return NULL;
-    }
-    session->watch = watch_begin(pid, socket, session->channel);
-    if (!session->watch)
-        return PyErr_SetFromErrno(PyExc_OSError);
     record->started = true; /* the main thread */
     poke(&record->busy, true);
     pending = post_call(session, record, 0, &nothing, 0, 0);
@@ -419,19 +434,30 @@ static PyObject *session_attach(Session *session, PyObject *args)
                      outcome == EXPIRED ? "expired" : "died");
         return NULL;
     }
-    session->base = ((struct ferry_header *)session->channel)->base;
+    foreign_read(&session->base,
+                 foreign_at(session->channel, offsetof(struct ferry_header, base)), 8);
+    /* A mapping begins with a page: nothing else is one, and alignment is counted from it. */
+    if (session->base % 4096 != 0 || session->base > UINT64_MAX - session->size) {
+        session->base = 0;
+        watch_kill(session->watch);
+        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "violated");
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 
 static PyObject *session_services(Session *session, PyObject *unused)
 {
     PyObject *addresses = PyTuple_New(SERVICE_COUNT);
+    uint64_t services[SERVICE_COUNT];
 
     (void)unused;
+    if (session->in_worker)
+        foreign_read(services, foreign_at(session->channel, offsetof(struct ferry_header, services)),
+                     sizeof services);
     for (int i = 0; addresses && i < SERVICE_COUNT; i++) {
         uint64_t address =
-            session->channel ? ((struct ferry_header *)session->channel)->services[i]
-                             : service_address((enum ferry_service)i);
+            session->in_worker ? services[i] : service_address((enum ferry_service)i);
         PyObject *number = PyLong_FromUnsignedLongLong(address);
 
         if (!number)
@@ -462,7 +488,7 @@ static PyObject *session_close(Session *session, PyObject *args)
     /* From here on no call begins; code that another thread is running, or may be, is
      * not unmapped under its feet. */
     first = !atomic_exchange(&session->closed, true);
-    if (first && handle && !session->channel && !running(session) && !session->visited) {
+    if (first && handle && !session->in_worker && !running(session) && !session->visited) {
         Py_BEGIN_ALLOW_THREADS
         dlclose((void *)(uintptr_t)handle);
         Py_END_ALLOW_THREADS
@@ -473,21 +499,51 @@ static PyObject *session_close(Session *session, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* How the worker ended: {} while it lives. The fault record was written by the
- * worker and is only ever shown. */
+/* How the worker ended: {} while it lives. */
 static PyObject *session_death(Session *session, PyObject *unused)
 {
-    const struct ferry_fault *fault;
-
     (void)unused;
     if (!session->watch || !atomic_load(&session->watch->dead))
         return PyDict_New();
-    fault = &((struct ferry_header *)session->channel)->fault;
-    return Py_BuildValue("{sisisNsIsKsK}", "exit_code", atomic_load(&session->watch->exit_code),
-                         "signal", atomic_load(&session->watch->exit_signal), "fault",
-                         PyBool_FromLong(atomic_load(&fault->happened) != 0), "code", fault->code,
-                         "address", (unsigned long long)fault->address, "program_counter",
-                         (unsigned long long)fault->program_counter);
+    return Py_BuildValue("{sisisN}", "exit_code", atomic_load(&session->watch->exit_code),
+                         "signal", atomic_load(&session->watch->exit_signal), "violation",
+                         session_violation(session));
+}
+
+static PyObject *copied(struct foreign from, uint32_t size)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+
+    if (bytes)
+        foreign_read(PyBytes_AS_STRING(bytes), from, size);
+    return bytes;
+}
+
+/* What it left behind for that: (struct ferry_fault and the head of the fault area, stack,
+ * maps), each copied once and not looked at, but for the two sizes. None: it lives, or was
+ * ended without writing anything. */
+static PyObject *session_fault(Session *session, PyObject *unused)
+{
+    enum { RECORD = sizeof(struct ferry_fault), HEAD = offsetof(struct ferry_fault_area, stack) };
+    struct foreign fault = foreign_at(session->channel, offsetof(struct ferry_header, fault));
+    struct foreign area = foreign_at(session->channel, CHANNEL_FAULT_OFFSET);
+    char copy[RECORD + HEAD];
+    uint32_t stack, maps;
+
+    (void)unused;
+    if (!session->watch || !atomic_load(&session->watch->dead) ||
+        !foreign_word(fault, offsetof(struct ferry_fault, happened)))
+        Py_RETURN_NONE;
+    foreign_read(copy, fault, RECORD);
+    foreign_read(copy + RECORD, area, HEAD);
+    memcpy(&stack, copy + RECORD + offsetof(struct ferry_fault_area, stack_size), sizeof stack);
+    memcpy(&maps, copy + RECORD + offsetof(struct ferry_fault_area, maps_size), sizeof maps);
+    return Py_BuildValue(
+        "y#NN", copy, (Py_ssize_t)sizeof copy,
+        copied(foreign_at(area, offsetof(struct ferry_fault_area, stack)),
+               stack < FAULT_STACK ? stack : FAULT_STACK),
+        copied(foreign_at(area, offsetof(struct ferry_fault_area, maps)),
+               maps < FAULT_MAPS ? maps : FAULT_MAPS));
 }
 
 static PyObject *session_get_errno(Session *session, void *unused)
@@ -535,16 +591,19 @@ static PyObject *session_get_base(Session *session, void *unused)
 static PyObject *session_get_channel(Session *session, void *unused)
 {
     (void)unused;
-    if (!session->channel)
+    if (!session->in_worker)
         Py_RETURN_NONE;
-    return Py_BuildValue("KK", (unsigned long long)(uintptr_t)session->channel,
+    return Py_BuildValue("KK", (unsigned long long)foreign_number(session->channel),
                          (unsigned long long)session->size);
 }
 
 static PyMethodDef methods[] = {
-    {"attach", (PyCFunction)session_attach, METH_VARARGS,
-     "attach(pid, socket, timeout_ns): take over the worker, and its socket, and wait\n"
-     "until it serves."},
+    {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS,
+     "attach(pid, socket, timeout_ns, *, listener=-1, policy=b''): take over the worker, and\n"
+     "its socket and listener, and wait until it serves."},
+    {"notices", (PyCFunction)session_notices, METH_NOARGS,
+     "What learning saw, each thing once: (arch, nr, arguments, path, access, address, phase,\n"
+     "count)."},
     {"services", (PyCFunction)session_services, METH_NOARGS,
      "Addresses of the worker's services, in the order of enum ferry_service."},
     {"close", (PyCFunction)session_close, METH_VARARGS,
@@ -554,6 +613,7 @@ static PyMethodDef methods[] = {
      "wait_any(pendings, rung): sleep until one of them is ready, or bell is not rung."},
     {"ring", (PyCFunction)session_ring, METH_NOARGS, "Wake who sleeps in wait_any."},
     {"death", (PyCFunction)session_death, METH_NOARGS, "How the worker ended; {} while it lives."},
+    {"fault", (PyCFunction)session_fault, METH_NOARGS, "The record it left of that, or None."},
     {0},
 };
 
@@ -562,6 +622,10 @@ static PyGetSetDef properties[] = {
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
+    {"phase", (getter)session_get_phase, (setter)session_set_phase,
+     "What the policy allows now: 0 starting, 1 loading, 2 serving.", NULL},
+    {"notices_lost", (getter)session_get_notices_lost, NULL, "How many there was no room for.",
+     NULL},
     {"bell", (getter)session_get_bell, NULL, "How often ring() was called.", NULL},
     {"base", (getter)session_get_base, NULL, "The library's address of the channel.", NULL},
     {"channel", (getter)session_get_channel, NULL, "Ours: (address, size), or None.", NULL},

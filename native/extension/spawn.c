@@ -34,12 +34,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Newer than some headers we build with: include/uapi/linux/seccomp.h (5.0, 5.5). */
-#ifndef SECCOMP_USER_NOTIF_FLAG_CONTINUE
-#define SECCOMP_USER_NOTIF_FLAG_CONTINUE 1u
-#endif
-
+/* Newer than some headers we build with: include/uapi/linux/seccomp.h (5.0). */
 #define RET_USER_NOTIF 0x7fc00000u
+#define GET_NOTIF_SIZES 3
 
 #define STACK_BYTES (64u << 10)
 #define GUARD_BYTES (64u << 10) /* the largest page of any CPU we run on */
@@ -198,25 +195,24 @@ static void give_birth(struct labour *labour)
 /* The child's filter is in force, and nothing it forbids has happened yet. */
 static void take_listener(struct labour *labour, int theirs)
 {
+    struct seccomp_notif_sizes sizes = {0};
+
     labour->listener = (int)syscall(NUMBER_PIDFD_GETFD, labour->pidfd, theirs, 0);
-    if (labour->listener < 0) {
-        fail(labour, STAGE_LISTENER, errno);
-        end_child(labour);
+    if (labour->listener >= 0 && syscall(SYS_seccomp, GET_NOTIF_SIZES, 0, &sizes) == 0) {
+        if (sizes.seccomp_notif <= NOTIFICATION_BYTES &&
+            sizes.seccomp_notif_resp <= NOTIFICATION_BYTES)
+            return;
+        errno = EOVERFLOW;
     }
+    fail(labour, STAGE_LISTENER, errno);
+    end_child(labour);
 }
 
 /* Let its execve go on. */
 static void answer(struct labour *labour)
 {
-    /* The kernel's structures may be longer than those we were built with. */
-    union {
-        struct seccomp_notif call;
-        char room[512];
-    } asked = {{0}};
-    union {
-        struct seccomp_notif_resp answer;
-        char room[512];
-    } answered = {{0}};
+    union notification asked = {{0}};
+    union notification_answer answered = {{0}};
 
     if (ioctl(labour->listener, SECCOMP_IOCTL_NOTIF_RECV, &asked) != 0) {
         if (errno == EINTR || errno == ENOENT)

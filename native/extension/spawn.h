@@ -6,12 +6,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <linux/seccomp.h>
 
 #include "confine.h"
 #include "raw.h"
 
 /* Newer than the glibc we build for; include/uapi/linux/sched.h, .../unistd.h (the numbers
- * are the same on every CPU), .../seccomp.h. */
+ * are the same on every CPU), .../seccomp.h (5.0, 5.5). */
 #define CLONE_WITH_PIDFD 0x00001000u
 #define NUMBER_PIDFD_SEND_SIGNAL 424
 #define NUMBER_PIDFD_OPEN 434
@@ -22,6 +23,23 @@
 #define NUMBER_LANDLOCK_ADD_RULE 445
 #define NUMBER_LANDLOCK_RESTRICT_SELF 446
 #define FILTER_NEW_LISTENER 8u
+
+#ifndef SECCOMP_USER_NOTIF_FLAG_CONTINUE
+#define SECCOMP_USER_NOTIF_FLAG_CONTINUE 1u
+#endif
+
+/* The kernel's structures may be longer than those we were built with. */
+#define NOTIFICATION_BYTES 512u
+
+union notification {
+    struct seccomp_notif call;
+    char room[NOTIFICATION_BYTES];
+};
+
+union notification_answer {
+    struct seccomp_notif_resp answer;
+    char room[NOTIFICATION_BYTES];
+};
 
 /* What a failure was about, if not a step of the plan. */
 enum birth_stage { STAGE_CLONE = 100, STAGE_DESCRIPTORS, STAGE_LISTENER, STAGE_EXEC, STAGE_END };

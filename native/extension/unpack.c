@@ -37,7 +37,7 @@ static PyObject *unpack_pointer(const Session *session, const Plan *plan, const 
 {
     if (address == 0)
         Py_RETURN_NONE;
-    if (slot->kind == KIND_STRING && !session->channel) {
+    if (slot->kind == KIND_STRING && !session->in_worker) {
         const char *string = (const char *)(uintptr_t)address;
         Py_ssize_t length = (Py_ssize_t)strlen(string);
 

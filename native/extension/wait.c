@@ -29,6 +29,16 @@ void futex_wake_private(_Atomic uint32_t *word, int count)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
+void foreign_sleep(struct foreign memory, size_t at, uint32_t value, const struct timespec *limit)
+{
+    syscall(SYS_futex, foreign_address(foreign_at(memory, at)), FUTEX_WAIT, value, limit, NULL, 0);
+}
+
+void foreign_wake(struct foreign memory, size_t at, int count)
+{
+    syscall(SYS_futex, foreign_address(foreign_at(memory, at)), FUTEX_WAKE, count, NULL, NULL, 0);
+}
+
 static void ring(const Session *session, uint32_t lane)
 {
     unsigned char byte = (unsigned char)lane;
@@ -45,17 +55,17 @@ static void ring(const Session *session, uint32_t lane)
 static void hand_over(Session *session, struct pending *pending, uint32_t depth, uint32_t back)
 {
     struct lane_record *record = pending->record;
-    struct ferry_frame *lane = pending->lane;
+    struct foreign lane = pending->lane;
     uint32_t index = (uint32_t)(record - session->lanes);
     bool parked;
 
     record->number = (record->number + 1) % CHANNEL_NUMBERS;
     pending->before = record->word;
-    parked = atomic_exchange(&lane->request, channel_word(record->number, depth, back)) &
+    parked = foreign_swap(lane, FRAME_REQUEST, channel_word(record->number, depth, back)) &
              CHANNEL_PARKED;
     if (parked || record->number % 64 == 1) {
         pending->cpu = (uint32_t)sched_getcpu();
-        atomic_store_explicit(&lane->host_cpu, pending->cpu, memory_order_relaxed);
+        foreign_put(lane, FRAME_HOST_CPU, pending->cpu);
     }
     if (!record->started) {
         record->started = true;
@@ -63,7 +73,7 @@ static void hand_over(Session *session, struct pending *pending, uint32_t depth,
     } else if (parked && session->doorbell) {
         ring(session, index);
     } else if (parked) {
-        syscall(SYS_futex, &lane->request, FUTEX_WAKE, 1, NULL, NULL, 0);
+        foreign_wake(lane, FRAME_REQUEST, 1);
     }
     pending->spin = !parked && session->spin_ns != 0;
     pending->cold = parked && !session->doorbell;
@@ -78,16 +88,16 @@ void pending_expect(struct pending *pending, uint32_t depth)
 struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
                          const struct ferry_frame *frame, size_t from, size_t end)
 {
-    char *target = (char *)session_frame(session, record, depth);
+    struct foreign target = session_frame(session, record, depth);
     struct pending pending = {.record = record, .lane = session_frame(session, record, 0)};
 
     if (session->timeout_ns)
         pending.deadline = monotonic_ns() + session->timeout_ns;
     /* All at once: a worker that looks at the line takes it away after each write. */
-    memcpy(target + FRAME_STACK_BYTES, (const char *)frame + FRAME_STACK_BYTES,
-           FRAME_HOST_LINE_END - FRAME_STACK_BYTES);
+    foreign_write(foreign_at(target, FRAME_STACK_BYTES), (const char *)frame + FRAME_STACK_BYTES,
+                  FRAME_HOST_LINE_END - FRAME_STACK_BYTES);
     if (end > from)
-        memcpy(target + from, (const char *)frame + from, end - from);
+        foreign_write(foreign_at(target, from), (const char *)frame + from, end - from);
     hand_over(session, &pending, depth, 0);
     pending_expect(&pending, depth);
     return pending;
@@ -99,16 +109,32 @@ void post_return(Session *session, struct pending *pending, uint32_t depth)
     pending_expect(pending, depth - 1);
 }
 
-bool answered_at_once(const struct pending *pending)
+/* Whether it is a reply, and which. Who has seen one does not look again: by then there
+ * might be something else. */
+static bool is_reply(struct pending *pending, uint32_t word, enum outcome *outcome)
+{
+    if (word != pending->after && word != pending->back)
+        return false;
+    pending->record->word = word;
+    *outcome = word == pending->after ? REPLIED : CALLED_BACK;
+    return true;
+}
+
+bool answered_at_once(struct pending *pending, enum outcome *outcome)
 {
     for (int i = 0; pending->spin && i < LOOKS; i++) {
-        uint32_t word = atomic_load_explicit(&pending->lane->reply, memory_order_acquire);
+        uint32_t word = foreign_word(pending->lane, FRAME_REPLY);
 
-        if (word == pending->after || word == pending->back)
+        if (is_reply(pending, word, outcome))
             return true;
         channel_relax();
     }
     return false;
+}
+
+bool is_overdue(const struct pending *pending)
+{
+    return pending->deadline && monotonic_ns() >= pending->deadline;
 }
 
 static void spin(const Session *session, const struct pending *pending)
@@ -117,8 +143,7 @@ static void spin(const Session *session, const struct pending *pending)
 
     for (;;) {
         for (int i = 0; i < LOOKS; i++) {
-            if (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) !=
-                pending->before)
+            if (foreign_word(pending->lane, FRAME_REPLY) != pending->before)
                 return;
             channel_relax();
         }
@@ -133,8 +158,7 @@ bool replied_soon(const Session *session, struct pending *pending)
 {
     if (pending->spin)
         spin(session, pending);
-    return (atomic_load_explicit(&pending->lane->reply, memory_order_acquire) &
-            ~CHANNEL_PARKED) != pending->before;
+    return (foreign_word(pending->lane, FRAME_REPLY) & ~CHANNEL_PARKED) != pending->before;
 }
 
 /* Sleep until the reply word changes, or `limit` or a signal comes. */
@@ -144,26 +168,22 @@ static void park(const struct pending *pending, uint64_t limit)
 
     if (pending->cold)
         placement_hold(pending->cpu);
-    syscall(SYS_futex, &pending->lane->reply, FUTEX_WAIT, pending->before | CHANNEL_PARKED, &wait,
-            NULL, 0);
+    foreign_sleep(pending->lane, FRAME_REPLY, pending->before | CHANNEL_PARKED, &wait);
     placement_release();
 }
 
 enum outcome await_reply(const Session *session, struct pending *pending)
 {
-    _Atomic uint32_t *reply = &pending->lane->reply;
-
     if (pending->spin)
         spin(session, pending);
     pending->spin = false;
     for (bool parked = false;; parked = true) {
-        uint32_t word = atomic_load_explicit(reply, memory_order_acquire);
+        uint32_t word = foreign_word(pending->lane, FRAME_REPLY);
         uint64_t limit = LOOK_UP_NS;
+        enum outcome outcome;
 
-        if (word == pending->after || word == pending->back) {
-            pending->record->word = word;
-            return word == pending->after ? REPLIED : CALLED_BACK;
-        }
+        if (is_reply(pending, word, &outcome))
+            return outcome;
         if (atomic_load(&session->watch->dead))
             return DIED;
         if (word != pending->before && word != (pending->before | CHANNEL_PARKED))
@@ -179,7 +199,7 @@ enum outcome await_reply(const Session *session, struct pending *pending)
         if (parked) /* once a time: a worker that wakes us on and on must not hold up Ctrl-C */
             return INTERRUPTED;
         if (word == pending->before &&
-            !atomic_compare_exchange_strong(reply, &word, word | CHANNEL_PARKED))
+            !foreign_change(pending->lane, FRAME_REPLY, &word, word | CHANNEL_PARKED))
             continue;
         park(pending, limit);
     }

@@ -59,11 +59,39 @@ uint64_t platform_now(void)
     return clock_gettime_nsec_np(CLOCK_UPTIME_RAW);
 }
 
-uint64_t posix_program_counter(const void *data)
-{
-    const ucontext_t *context = data;
+/* ---- faults ---- */
 
-    return context->uc_mcontext->__ss.__pc;
+const uint32_t posix_stack_pointer = 31; /* aadwarf64 4.1; the pc has no number and comes last */
+
+uint32_t posix_registers(const void *data, uint64_t *registers)
+{
+    const _STRUCT_ARM_THREAD_STATE64 *state = &((const ucontext_t *)data)->uc_mcontext->__ss;
+    uint32_t count = 0;
+
+    for (; count < 29; count++)
+        registers[count] = state->__x[count];
+    registers[count++] = state->__fp;
+    registers[count++] = state->__lr;
+    registers[count++] = state->__sp;
+    registers[count++] = state->__pc;
+    return count;
+}
+
+/* No system call tells in text what is mapped; the calling thread's stack is known. */
+struct posix_range posix_maps(struct ferry_fault_area *area, uint64_t stack_pointer)
+{
+    uint64_t end = (uintptr_t)pthread_get_stackaddr_np(pthread_self());
+    uint64_t start = end - pthread_get_stacksize_np(pthread_self());
+
+    area->maps_size = 0;
+    if (stack_pointer >= end)
+        return (struct posix_range){0};
+    return (struct posix_range){stack_pointer > start ? stack_pointer : start, end};
+}
+
+uint32_t platform_thread_number(void)
+{
+    return pthread_mach_thread_np(pthread_self());
 }
 
 void posix_signal_this_thread(int number)

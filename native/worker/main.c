@@ -3,17 +3,6 @@
 
 struct ferry_header *channel;
 
-void worker_fault(uint32_t reason, uint64_t detail)
-{
-    struct ferry_fault *fault = &channel->fault;
-
-    fault->code = reason;
-    fault->address = detail;
-    fault->program_counter = 0;
-    atomic_store(&fault->happened, 1);
-    platform_end(CHANNEL_FAULT_EXIT);
-}
-
 /* The host rings for two reasons: a lane is used for the first time, or (where
  * the host cannot wake us through memory) a parked lane has a request. A guest lane
  * has no thread of ours. When the host is gone, in whatever way, the socket ends, and
@@ -37,7 +26,7 @@ static void listen_to_doorbell(uint32_t unused)
         else if (platform_thread(lane_run, (uint32_t)lane))
             started[lane] = true;
         else
-            platform_quit(6); /* its caller would wait for ever */
+            worker_fault(CHANNEL_FAULT_THREAD, (uint64_t)lane); /* its caller would wait for ever */
     }
 }
 

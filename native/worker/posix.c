@@ -1,9 +1,9 @@
 /* The platform: what Linux, with any C library that has dlopen, and macOS have in common.
- * Sleeping, processors and the registers of a fault are in linux.c and macos.c.
+ * Sleeping, processors and the registers of a fault are in linux.c and macos.c, the rest of
+ * faults in fault_posix.c.
  *
  * Usage: worker SOCKET MEMORY, both numbers of inherited descriptors. */
 #define _GNU_SOURCE
-#include "posix.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -61,8 +61,23 @@ bool platform_thread(void (*body)(uint32_t), uint32_t argument)
     return failure == 0;
 }
 
+/* A destructor that never ends, or a lock that a thread in the loader holds: no host is there
+ * any more to end us. It would have waited for a second. */
+#define QUIT_SECONDS 2
+
+static void *quit_late(void *unused)
+{
+    (void)unused;
+    sleep(QUIT_SECONDS);
+    _exit(0);
+}
+
 void platform_quit(int code)
 {
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, quit_late, NULL) == 0)
+        pthread_detach(thread);
     exit(code);
 }
 
@@ -121,50 +136,6 @@ void platform_set_lane(struct lane *lane)
     current = lane;
 }
 
-/* ---- faults ---- */
-
-/* Write down what happened, then let it happen: the handler was installed with
- * SA_RESETHAND, so a faulting instruction faults again and ends the process with
- * the true signal; a signal that was sent has to be sent once more. */
-static void record_fault(int number, siginfo_t *info, void *context)
-{
-    struct ferry_fault *fault = &channel->fault;
-
-    if (!forked) {
-        fault->code = (uint32_t)number;
-        fault->address = (uintptr_t)info->si_addr;
-        fault->program_counter = posix_program_counter(context);
-        atomic_store(&fault->happened, 1);
-    }
-    /* a trap comes after its instruction, and does not happen again */
-    if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS)
-        posix_signal_this_thread(number);
-}
-
-static void catch_faults(void)
-{
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
-    struct sigaction action = {
-        .sa_sigaction = record_fault,
-        .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND),
-    };
-
-    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++)
-        sigaction(fatal[i], &action, NULL);
-}
-
-void platform_prepare_thread(void)
-{
-    enum { SIZE = 64 * 1024 };
-    stack_t stack = {.ss_size = SIZE, .ss_sp = malloc(SIZE)};
-    sigset_t none;
-
-    if (stack.ss_sp)
-        sigaltstack(&stack, NULL);
-    sigemptyset(&none);
-    pthread_sigmask(SIG_SETMASK, &none, NULL);
-}
-
 int main(int argc, char **argv)
 {
     struct rlimit no_core = {0, 0};
@@ -188,7 +159,7 @@ int main(int argc, char **argv)
     close(memory);
     setrlimit(RLIMIT_CORE, &no_core); /* a dump would delay the news of a crash */
     channel = mapping;
-    catch_faults();
+    platform_catch_faults();
     pthread_atfork(NULL, NULL, after_fork_in_child);
     return worker_run(mapping);
 }

@@ -141,6 +141,11 @@ void platform_restore_errors(const struct errors *errors)
     SetLastError(errors->last_error);
 }
 
+uint32_t platform_thread_number(void)
+{
+    return GetCurrentThreadId();
+}
+
 struct lane *platform_lane(void)
 {
     return TlsGetValue(lane_slot);
@@ -149,26 +154,6 @@ struct lane *platform_lane(void)
 void platform_set_lane(struct lane *lane)
 {
     TlsSetValue(lane_slot, lane);
-}
-
-static LONG WINAPI record_fault(EXCEPTION_POINTERS *pointers)
-{
-    const EXCEPTION_RECORD *record = pointers->ExceptionRecord;
-    struct ferry_fault *fault = &channel->fault;
-
-    fault->code = record->ExceptionCode;
-    fault->address = record->NumberParameters > 1 ? record->ExceptionInformation[1] : 0;
-    fault->program_counter = (uintptr_t)record->ExceptionAddress;
-    atomic_store(&fault->happened, 1);
-    TerminateProcess(GetCurrentProcess(), record->ExceptionCode);
-    return EXCEPTION_EXECUTE_HANDLER;
-}
-
-void platform_prepare_thread(void)
-{
-    ULONG reserve = 64 * 1024; /* of stack, to handle the overflow of the rest */
-
-    SetThreadStackGuarantee(&reserve);
 }
 
 /* ---- services: GetLastError() stays that of the library's last call ---- */
@@ -283,7 +268,6 @@ void start(void)
     SetStdHandle(STD_INPUT_HANDLE, NULL);
     SetStdHandle(STD_OUTPUT_HANDLE, GetStdHandle(STD_ERROR_HANDLE));
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
-    SetUnhandledExceptionFilter(record_fault);
     lane_slot = TlsAlloc();
 
     file = CreateFileW(last_argument(GetCommandLineW()), GENERIC_READ | GENERIC_WRITE,
@@ -294,6 +278,7 @@ void start(void)
     if (!wait_on_address || !wake_address_all || !mapping || lane_slot == TLS_OUT_OF_INDEXES)
         ExitProcess(2);
     channel = mapping;
+    platform_catch_faults();
     ExitProcess((UINT)worker_run(mapping));
 }
 

@@ -7,7 +7,8 @@
  * everything else.
  *
  * posix.c (with linux.c or macos.c) and windows.c implement the platform_ functions
- * below; main.c, lane.c, callback.c and services.c are common and use no C library
+ * below, fault_posix.c and fault_windows.c what writes the record of a fault; main.c,
+ * lane.c, callback.c, services.c and fault.c are common and use no C library
  * function. (The Windows worker is linked without one: a DLL brings its own, and which
  * one is the DLL's affair.)
  */
@@ -24,8 +25,17 @@ extern struct ferry_header *channel; /* the mapping, once worker_start has it */
  * and the doorbell on another. Returns only on failure, with an exit code. */
 int worker_run(void *mapping);
 
+/* ---- fault.c: the record of how the process ends ---- */
+
 /* End the process for a reason of our own, CHANNEL_FAULT_..., and tell the host. */
 _Noreturn void worker_fault(uint32_t reason, uint64_t detail);
+
+/* The calling thread is the one that writes the record: false if it was already, and what
+ * it does for that has faulted. Does not return if it is another thread: the process ends. */
+bool fault_begin(enum ferry_fault_kind kind, uint32_t code);
+
+/* The host may read it. */
+void fault_publish(void);
 
 /* ---- lane.c ---- */
 
@@ -110,7 +120,12 @@ _Noreturn void platform_quit(int code);
 /* End it at once. */
 _Noreturn void platform_end(int code);
 
-/* Give the calling thread a stack for its fault handler. */
+/* The system's number of the calling thread; never 0. */
+uint32_t platform_thread_number(void);
+
+/* From now on what ends the process is recorded. */
+void platform_catch_faults(void);
+/* Give the calling thread a stack to do that on. */
 void platform_prepare_thread(void);
 
 /* Services that differ by platform. platform_open gives NULL and the loader's

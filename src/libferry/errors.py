@@ -12,7 +12,8 @@ has a built-in exception with the same meaning, ours derives from both, so that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 
@@ -35,7 +36,7 @@ class FerryError(Exception):
     def __str__(self) -> str:
         return f"{self.tried}: {self.happened}"
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, object]:
         """Give the error as plain data, as ``--json`` prints it."""
         return {
             "error": type(self).__name__,
@@ -96,7 +97,8 @@ class LibraryCrashed(FerryError):
         function: the C function that was called, or None.
         arguments: what it was called with, as Python wrote it; None if nothing was called.
         registers: the CPU's registers at the fault, by name.
-        backtrace: the C functions that were running, innermost first.
+        thread: the system's number of the thread that faulted; 0 if it is not known.
+        lane: the call in flight that it served; None if the thread was the library's own.
         output: the last lines that the library wrote to standard error.
         dump: the file that the dump was written to, or None.
     """
@@ -120,9 +122,81 @@ class LibraryCrashed(FerryError):
         self.function: str | None = None
         self.arguments: tuple[str, ...] | None = None
         self.registers: Mapping[str, int] = {}
-        self.backtrace: Sequence[object] = ()
+        self.thread = 0
+        self.lane: int | None = None
         self.output: Sequence[str] = ()
         self.dump: Path | None = None
+        self._unwind: Callable[[], Sequence[object]] = tuple
+        self._place: str | None = None
+
+    def explain_by(self, unwind: Callable[[], Sequence[object]]) -> None:
+        """Have the backtrace made by ``unwind`` when somebody wants to see it."""
+        self._unwind = unwind
+
+    @cached_property
+    def backtrace(self) -> Sequence[object]:
+        """The C functions that were running, innermost first; ``str`` of one is a line."""
+        return self._unwind()
+
+    @property
+    def place(self) -> str:
+        """Where it happened: ``libfoo.so+0x1234 (name+0x10)``; empty if it is not known."""
+        if self._place is None:
+            self._place = str(self.backtrace[0]) if self.backtrace else ""
+        return self._place
+
+    @place.setter
+    def place(self, place: str) -> None:
+        self._place = place
+
+    def __str__(self) -> str:
+        return super().__str__() + (f", in {self.place}" if self.place else "")
+
+    def report(self) -> str:
+        """All that is known, in lines."""
+        lines = [str(self)]
+        if self.function is not None:
+            lines.append(f"called: {self.function}({', '.join(self.arguments or ())})")
+        if self.thread:
+            whose = "the library's own" if self.lane is None else f"of lane {self.lane}"
+            lines.append(f"thread: {self.thread}, {whose}")
+        if self.backtrace:
+            lines.append("backtrace, innermost first:")
+            lines += (f"  #{number:<3} {frame}" for number, frame in enumerate(self.backtrace))
+        if self.registers:
+            lines.append("registers:")
+            width = 18 if max(self.registers.values()) >> 32 else 10
+            named = [f"{name:>4} {value:#0{width}x}" for name, value in self.registers.items()]
+            lines += (
+                "  " + "  ".join(named[i : i + _IN_A_ROW]) for i in range(0, len(named), _IN_A_ROW)
+            )
+        if self.output:
+            lines.append("last lines of its standard error:")
+            lines += (f"  {line}" for line in self.output)
+        if self.dump is not None:
+            lines.append(f"dump: {self.dump}")
+        return "\n".join([*lines, f"hint: {self.hint}"])
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the error as plain data; addresses in hexadecimal."""
+        return {
+            **super().as_dict(),
+            "signal": self.signal,
+            "code": self.code,
+            "address": None if self.address is None else hex(self.address),
+            "program_counter": None if self.program_counter is None else hex(self.program_counter),
+            "function": self.function,
+            "arguments": None if self.arguments is None else list(self.arguments),
+            "thread": self.thread or None,
+            "lane": self.lane,
+            "backtrace": [str(frame) for frame in self.backtrace],
+            "registers": {name: hex(value) for name, value in self.registers.items()},
+            "output": list(self.output),
+            "dump": None if self.dump is None else str(self.dump),
+        }
+
+
+_IN_A_ROW = 4  # registers, in a report
 
 
 class SandboxViolation(LibraryCrashed):

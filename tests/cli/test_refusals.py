@@ -54,11 +54,12 @@ def test_it_says_what_is_wrong_and_what_to_do(
 ) -> None:
     ran = ferry(*words)
     assert (ran.code, ran.out) == (code, "")
-    first, second = ran.err.splitlines()
+    first, *backtrace, last = ran.err.splitlines()
     assert first.startswith("error: ")
     assert error in first
-    assert second.startswith("hint: ")
-    assert hint in second
+    assert bool(backtrace) == ("SIGSEGV" in first)
+    assert last.startswith("hint: ")
+    assert hint in last
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,22 @@ def test_with_json_the_error_is_data_and_nothing_else(
     ran = ferry(*words, "--json")
     assert (ran.code, ran.err) == (code, "")
     assert ran.json["error"] == error
-    assert set(ran.json) == {"error", "tried", "happened", "hint"}
+    assert set(ran.json) >= {"error", "tried", "happened", "hint"}
+
+
+def test_a_crash_is_told_with_its_place_and_backtrace() -> None:
+    ran = ferry("call", LIBC, STRLEN, "null")
+    error, innermost, *_ = ran.err.splitlines()
+    assert "SIGSEGV (not mapped) at address 0x0, in libc.so.6+0x" in error
+    assert innermost.startswith("#0: libc.so.6+0x")
+
+
+def test_with_json_a_crash_has_registers_and_the_call() -> None:
+    crash = ferry("call", LIBC, STRLEN, "null", "--json").json
+    assert (crash["signal"], crash["address"]) == (11, "0x0")
+    assert (crash["function"], crash["arguments"]) == ("strlen", ["None"])
+    assert crash["registers"]["rip"] == crash["program_counter"]
+    assert crash["backtrace"][0].startswith("libc.so.6+0x")
 
 
 def test_json_behind_two_dashes_is_an_argument() -> None:

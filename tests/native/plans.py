@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
 
 NAMES = (
     "NAMESPACES MAP_IDS PRIVATE_MOUNTS TMPFS MKDIR TOUCH SYMLINK BIND PROC PIVOT COPY READONLY "
@@ -87,3 +88,43 @@ def be_nobody() -> None:
     os.setgid(65534)
     os.setuid(65534)
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+
+
+# native/confine.h: kinds of rows, accesses, what the argument `flags` is
+EXEC_ONCE, PATH, LOADING_ONLY, SELF_SIGNAL, CONTINUE_AND_LOG, ALLOWED = range(1, 7)
+READ, WRITE, CREATE, EXECUTE = 1, 2, 4, 8
+OPEN, OPEN_HOW, PROTECTION = 1, 2, 3
+ANY, NONE = 0xFFFFFFFF, 0xFF
+STARTING, LOADING, SERVING = range(3)
+
+
+def row(
+    nr: int,
+    kind: int,
+    *,
+    arch: int = ARCH_X86_64,
+    access: int = 0,
+    path: int = NONE,
+    dirfd: int = NONE,
+    path2: int = NONE,
+    dirfd2: int = NONE,
+    flags: int = NONE,
+    flags_are: int = 0,
+    at_flags: int = NONE,
+    address: int = NONE,
+    target: int = NONE,
+    distinct: int = 0,
+    phases: int = 0,
+) -> bytes:
+    columns = (kind, access, path, dirfd, path2, dirfd2, flags, flags_are, at_flags, address)
+    return struct.pack("=II13B3x", arch, nr, *columns, target, distinct, phases)
+
+
+def policy(rows: Sequence[bytes], *phases: dict[str, int]) -> bytes:
+    """With the prefixes of the three phases; those not given are the last one's."""
+    phases = (phases or ({},)) + (phases or ({},))[-1:] * (3 - len(phases or ({},)))
+    made = struct.pack("=4I", len(rows), *map(len, phases)) + b"".join(rows)
+    for prefixes in phases:
+        for path, access in prefixes.items():
+            made += struct.pack("=II", access, len(text(path))) + padded(text(path))
+    return made

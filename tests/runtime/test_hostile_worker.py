@@ -33,6 +33,8 @@ SOURCE = r"""
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define LANES (50 * 4096) /* native/channel.h: a page of header, 49 of the fault area */
+
 static char *channel;
 static size_t size;
 static volatile int busy;
@@ -60,20 +62,20 @@ int find_channel(void)
     return channel != NULL;
 }
 
-/* Lane 0's reply word is at the start of the first page after the header. */
+/* Lane 0's reply word is at the start of the lanes. */
 void write_reply_and_wait(uint32_t value)
 {
-    *(volatile uint32_t *)(channel + 4096) = value;
+    *(volatile uint32_t *)(channel + LANES) = value;
     sleep(60);
 }
 
 static void *scribble(void *unused)
 {
     while (busy) {
-        /* mostly the header and the first lanes, sometimes anywhere */
-        size_t reach = next() % 4 ? 64 * 1024 : size;
+        /* mostly the header, what tells of a fault, and the first lanes, sometimes anywhere */
+        size_t from = next() % 2 ? LANES : 0, reach = next() % 4 ? 64 * 1024 : size - from;
         uint64_t value = next() % 2 ? next() : next() % 8;
-        memcpy(channel + next() % (reach - 8), &value, 1 + next() % 8);
+        memcpy(channel + from + next() % (reach - 8), &value, 1 + next() % 8);
     }
     return unused;
 }
@@ -112,11 +114,11 @@ void start_visitors(int count)
     while (count--) pthread_create(&thread, NULL, visit, NULL);
 }
 
-/* native/frame.h and channel.h: frames of 16 KiB, 64 to a lane; a reply word, a request
- * word, a function. */
+/* native/frame.h: frames of 16 KiB, 64 to a lane; a reply word, a request word, a
+ * function. */
 static char *frame_of(uint32_t lane, uint32_t depth)
 {
-    return channel + 4096 + ((size_t)lane * 64 + depth) * 16384;
+    return channel + LANES + ((size_t)lane * 64 + depth) * 16384;
 }
 static void hand_over(uint32_t lane, uint32_t depth, uint32_t back)
 {

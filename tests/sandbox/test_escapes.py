@@ -130,9 +130,9 @@ def test_a_link_in_an_open_folder_leads_to_what_is_not_there(tmp_path: Path) -> 
         assert lib.open_file(str(inside / "trick"), os.O_RDONLY) in (-2, -13)  # ENOENT, EACCES
 
 
-@pytest.mark.parametrize("process", ["parent", "all", "init", "group"])
+@pytest.mark.parametrize("process", ["parent", "all", "nobody", "group"])
 def test_a_signal_to_another_process(pure: ferry.Library, process: str) -> None:
-    number = {"parent": os.getpid(), "all": -1, "init": 2, "group": 0}[process]
+    number = {"parent": os.getpid(), "all": -1, "nobody": 99, "group": 0}[process]
     with pytest.raises(SandboxViolation):
         pure.call(KILL, number, SIGTERM, 0, 0, 0, 0)
 

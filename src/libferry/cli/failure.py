@@ -35,6 +35,7 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.ArgumentValueError: NO,
     # the library was called, and no, it did not survive, answer in time, or behave
     errors.LibraryCrashed: NO,
+    errors.SandboxViolation: NO,
     errors.DeadlineExceeded: NO,
     errors.ChannelError: NO,
     errors.LibraryClosed: NO,
@@ -64,6 +65,9 @@ def show(error: FerryError, *, as_json: bool) -> int:
         output.write_json(error.as_dict())
     else:
         output.remark("error", str(error), "bold red")
+        if isinstance(error, errors.LibraryCrashed):
+            for number, frame in enumerate(error.backtrace):
+                output.remark(f"#{number}", str(frame), "bold")
         output.remark("hint", error.hint, "bold cyan")
     return exit_code(error)
 

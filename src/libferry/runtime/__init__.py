@@ -2,11 +2,12 @@
 
 ``loading`` decides where, ``library`` has ``Library``; ``runner`` knows what this
 machine can host and through what; ``worker`` starts one; ``binding`` joins a signature
-to the compiled ``Function``; ``explain`` words the errors that the C core finds.
+to the compiled ``Function``; ``explain`` words the errors that the C core finds,
+``crash`` the end of a worker.
 """
 
 from libferry import _core
-from libferry.runtime import batch, bulk, explain
+from libferry.runtime import batch, bulk, crash, explain
 from libferry.runtime.callbacks import Callback
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
@@ -20,6 +21,7 @@ _core.set_hooks(
     count=explain.count,
     ended=explain.ended,
     arena=explain.arena,
+    called=crash.called,
     map=bulk.map_rows,
     batch=batch.batch,
 )

@@ -17,6 +17,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from libferry import _core
+from libferry.errors import LibraryCrashed
+from libferry.runtime import crash
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
@@ -81,7 +83,11 @@ class _Waiter:
                 # C cannot be called off: what it was lent is given back when it has returned
                 self._abandon(pending)
                 raise
-            return self._end(pending)
+            try:
+                return self._end(pending)
+            except LibraryCrashed as error:
+                crash.called(error, function, values)
+                raise
 
     def _post(self, function: _core.Function, values: tuple[object, ...]) -> _core.Pending | None:
         """Begin a call; None if that might have to wait for one of another loop's."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from libferry import _core
 from libferry.errors import ArgumentTypeError, RowErrors
+from libferry.runtime import crash
 
 
 def batch(function: _core.Function, rows: Iterable[Sequence[object]]) -> list[Any]:
@@ -21,7 +22,9 @@ def batch(function: _core.Function, rows: Iterable[Sequence[object]]) -> list[An
         RowErrors: rows failed; the others were called, and their results are in the error.
         ArgumentTypeError: ``rows`` are no tuples of arguments.
     """
-    results, errors = function.call_rows(_tuples(function.__name__, rows))
+    tuples = _tuples(function.__name__, rows)
+    with crash.in_rows(function.__name__, len(tuples)):
+        results, errors = function.call_rows(tuples)
     check(function.__name__, results, errors)
     return results
 

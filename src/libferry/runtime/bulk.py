@@ -16,7 +16,7 @@ from libferry import _core
 from libferry.abi import ABIS, Boolean, CallPlan, CType, Integer, Move, Pointer, Real, Void, frame
 from libferry.contract import ErrorRule, Signature
 from libferry.errors import ArgumentTypeError, ArgumentValueError, UnsupportedDeclaration
-from libferry.runtime import batch, directed, values
+from libferry.runtime import batch, crash, directed, values
 from libferry.runtime.pace import Pace
 from libferry.runtime.pieces import Progress, run_there
 
@@ -352,7 +352,8 @@ def map_rows(
     if function.session.channel is None:
         _run_here(job, services.map, progress)
     else:
-        run_there(job, services.map_queue, progress)
+        with crash.in_rows(function.__name__, job.rows):
+            run_there(job, services.map_queue, progress)
     job.finish()
     rule = job.signature.error
     if rule is not None and job.out is not None:

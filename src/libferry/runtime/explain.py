@@ -6,7 +6,6 @@ what that means and what to do, in terms of the declaration.
 
 from __future__ import annotations
 
-import signal
 import weakref
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,10 +20,10 @@ from libferry.errors import (
     DeadlineExceeded,
     FerryError,
     LibraryClosed,
-    LibraryCrashed,
     NestedTooDeep,
     TooManyCallbacks,
 )
+from libferry.runtime.crash import crash, fault_of
 from libferry.runtime.showing import kind, show
 from libferry.sandbox import violation
 
@@ -202,73 +201,6 @@ def count(function: _core.Function, given: int, names: tuple[str, ...] | None) -
     raise ArgumentTypeError(f"call {signature.name}", happened, hint=f"declared: {signature}")
 
 
-# NTSTATUS values of the exceptions a library is likely to end with; [MS-ERREF] 2.3.1
-_EXCEPTIONS = {
-    0x80000003: "EXCEPTION_BREAKPOINT",
-    0xC0000005: "EXCEPTION_ACCESS_VIOLATION",
-    0xC000001D: "EXCEPTION_ILLEGAL_INSTRUCTION",
-    0xC0000094: "EXCEPTION_INT_DIVIDE_BY_ZERO",
-    0xC0000096: "EXCEPTION_PRIV_INSTRUCTION",
-    0xC00000FD: "EXCEPTION_STACK_OVERFLOW",
-    0xC0000374: "STATUS_HEAP_CORRUPTION",
-    0xC0000409: "STATUS_STACK_BUFFER_OVERRUN",
-    0xE06D7363: "an uncaught C++ exception",
-}
-# The worker's own reasons to end: CHANNEL_FAULT_... of native/channel.h
-_REASONS = {
-    0x1001: "C called a callback after it was released",
-    0x1002: "calls and callbacks were nested too deeply",
-    0x1003: "calls and callbacks came out of order",
-}
-_WITH_ADDRESS = ("SIGSEGV", "SIGBUS", "EXCEPTION_ACCESS_VIOLATION")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def crash(session: _core.Session, tried: str) -> LibraryCrashed:
-    """Describe how the worker of ``session`` ended."""
-    death = session.death()
-    if not death:
-        happened = "its worker was ended, and the system has not let go of it yet"
-        return LibraryCrashed(tried, happened, hint="load the library again")
-    number = death.get("signal") or None
-    code = death.get("exit_code") or None
-    fault = death.get("fault", False)
-    if number:
-        name = _signal_name(number)
-    elif fault:
-        code = death["code"]
-        name = _EXCEPTIONS.get(code, f"exception {code:#010x}")
-    else:
-        name = f"exit code {code or 0}"
-    happened = f"its worker was ended by {name}" if number or fault else f"its worker left: {name}"
-    if fault and not number and code in _REASONS:
-        happened = f"its worker was ended: {_REASONS[code]}"
-    address = program_counter = None
-    # A signal that came from outside leaves an older, or no, record.
-    if fault and number in (None, death["code"]):
-        program_counter = death["program_counter"]
-        if name in _WITH_ADDRESS:
-            address = death["address"]
-            happened += f" at address {address:#x}"
-        happened += f" (program counter {program_counter:#x})"
-    return LibraryCrashed(
-        tried,
-        happened,
-        hint="this process is unharmed; load the library again for a fresh worker, and "
-        "check the declaration against the library's header if every call does this",
-        signal=number,
-        code=code,
-        address=address,
-        program_counter=program_counter,
-    )
-
-
 # How each session that is over came to its end, for whoever calls it later.
 _ends: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
 
@@ -331,9 +263,13 @@ def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
             hint="the library has damaged or attacked its worker; load it again, and do not "
             "trust what it returned before",
         )
-    error = violation.explained(crash(session, tried), session)
+    fault = fault_of(session)
+    error = violation.explained(
+        crash(session, tried), session, fault.system_call if fault is not None else None
+    )
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
+        error.place = ""  # of that call
     return error
 
 

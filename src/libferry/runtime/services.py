@@ -134,8 +134,18 @@ class Services:
         return self.read(address, length * unit)
 
     def callback(self, number: int, description: int) -> int:
-        """Let a thunk lead to a callback, or (0) to none; the thunk's address."""
+        """Let a thunk lead to a callback, or (0) to none; the thunk's address.
+
+        Raises:
+            ChannelError: the worker says that there is no such thunk.
+        """
         address: int = self._callback(number, description)
+        if not address:
+            raise ChannelError(
+                "make a callback",
+                "the worker gives it no address, though it has one for each",
+                hint="the library has damaged or attacked its worker; load it again",
+            )
         return address
 
     def errno_of(self, runtime: str) -> bool:

@@ -1,46 +1,33 @@
 """Start a worker and hand it its end of the channel.
 
-A Linux worker inherits two descriptors, the socket and the memory, and is told
-their numbers. Under Wine only the standard streams become handles, one-way each:
-there the socket is both standard input and standard output, and the memory is
-opened by its path in /proc. In both cases nothing else is inherited, and the worker
-quits when the socket ends, however this process ends.
+A Linux worker gets two descriptors, the socket and the memory, and is told their
+numbers. Under Wine only the standard streams become handles, one-way each: there the
+socket is both standard input and standard output, and the memory is opened by its path
+in /proc. In both cases nothing else is inherited, and the worker quits when the socket
+ends, however this process ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
+import shutil
 import socket
 import subprocess
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from libferry import _core
-from libferry.errors import FerryError, LibraryCrashed, NoRunner
-from libferry.runtime import wine
+from libferry.errors import FerryError, LibraryCrashed, NoRunner, SandboxViolation
+from libferry.runtime import crash, wine
 from libferry.runtime.environment import child_environment
+from libferry.runtime.process import Process
 from libferry.runtime.runner import Runner
 from libferry.sandbox.confine import Confinement
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
+SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
-
-
-@contextmanager
-def _above_streams(descriptor: int) -> Iterator[int]:
-    """A copy that is none of the three standard streams.
-
-    A process that was started with one of those closed is given its number for the
-    next thing it opens; Popen would then put /dev/null there for the child.
-    """
-    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-    try:
-        yield copy
-    finally:
-        os.close(copy)
 
 
 @dataclass(frozen=True)
@@ -62,6 +49,15 @@ class Start:
     timeout_ns: int
     one_thread: bool
     confinement: Confinement | None = None
+
+
+def _is_open(descriptor: int) -> bool:
+    """Whether this process was started with that standard stream, and has it still."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 class Worker:
@@ -90,18 +86,25 @@ class Worker:
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
+        crash.begin(self.session, runner.abi)
         if runner.windows:
             wine.ensure_running()
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self._process = self._spawn(theirs)
+            self._process, listener = self._spawn(theirs)
             end = ours.detach()
             try:
-                self.session.attach(self._process.pid, end, START_TIMEOUT_NS)
+                self.session.attach(
+                    self._process.pid,
+                    end,
+                    START_TIMEOUT_NS,
+                    listener=listener,
+                    policy=start.confinement.policy if start.confinement else b"",
+                )
             except BaseException as error:
                 self._process.kill()
                 self._process.wait()
-                if isinstance(error, LibraryCrashed):
+                if isinstance(error, LibraryCrashed) and not isinstance(error, SandboxViolation):
                     raise self._failed(error.happened) from None
                 if isinstance(error, OSError) and not isinstance(error, FerryError):
                     raise self._failed(str(error)) from None
@@ -116,31 +119,39 @@ class Worker:
         """The worker's process id."""
         return self._process.pid
 
-    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
+        """The process, and the listener of its filter or -1."""
+        confinement = self.start.confinement
         environment = child_environment(self.runner.environment)
+        if confinement:
+            environment = dict(confinement.environment)
+            confinement.watch(self.session)
+        memory = self.session.memory
         try:
             if self.runner.windows:
-                path = rf"\\?\unix\proc\{os.getpid()}\fd\{self.session.memory}"
-                return subprocess.Popen(
+                path = rf"\\?\unix\proc\{os.getpid()}\fd\{memory}"
+                process = subprocess.Popen(
                     [*self.runner.command, path],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     env=environment,
                     start_new_session=True,
                 )
-            with (
-                _above_streams(theirs.fileno()) as end,
-                _above_streams(self.session.memory) as memory,
-            ):
-                return subprocess.Popen(
-                    [*self.runner.command, str(end), str(memory)],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(end, memory),
-                    env=environment,
-                    start_new_session=True,
-                )
+                return process, -1
+            program, *options = self.runner.command
+            words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
+            streams = (n for n in (1, 2) if _is_open(n) and n not in (theirs.fileno(), memory))
+            pid, pidfd, listener = _core.spawn(
+                [os.fsencode(word) for word in words],
+                [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+                # a terminal can be typed to: a sandbox has none
+                {SOCKET: theirs.fileno(), MEMORY: memory}
+                | ({} if confinement else {n: n for n in streams}),
+                confinement.plan if confinement else None,
+            )
+            return Process(pid, pidfd), listener
         except OSError as error:
-            raise self._failed(str(error)) from None
+            raise self._failed(str(error)) from error
 
     def _failed(self, happened: str) -> NoRunner:
         return NoRunner(
@@ -151,13 +162,15 @@ class Worker:
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
+        if self.start.confinement:
+            self.start.confinement.leave(self.session)
         self.session.close()
         self._end()
 
 
 def _end(
     session: weakref.ref[_core.Session],
-    process: subprocess.Popen[bytes],
+    process: Process | subprocess.Popen[bytes],
     end: int,
     owner: int,
 ) -> None:

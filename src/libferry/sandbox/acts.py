@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from libferry.sandbox import calls
+from libferry.sandbox import calls, policy
 from libferry.sandbox.rules import CONSTANTS
 
 _FAMILIES = {1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET"}
@@ -100,6 +100,12 @@ class Act:
         arch, nr, arguments, path, access, sockaddr, phase, _ = notice
         name = os.fsdecode(path) if path else None
         return cls(nr, arch, arguments, name, sockaddr, access, phase, own)
+
+    @classmethod
+    def trapped(cls, nr: int, arch: int, arguments: tuple[int, ...], own: int) -> Act:
+        """An act as a worker's record of SIGSYS has it."""
+        six = (*arguments, *(0,) * 6)[:6]
+        return cls(nr, arch, six, None, None, 0, policy.SERVING, own)
 
     @property
     def foreign(self) -> bool:

@@ -135,6 +135,7 @@ def confine(
             host,
             emulated=program.emulated,
             own_root=own_root,
+            own_pids=own_pids,
             real=real,
         )
     return Confinement(b"".join(steps), answers, _variables(profile, environment), report, arch)

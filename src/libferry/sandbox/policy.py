@@ -77,6 +77,7 @@ def policy(
     *,
     emulated: bool,
     own_root: bool,
+    own_pids: bool,
     real: Mapping[str, str],
 ) -> bytes:
     """The policy of a profile.
@@ -88,10 +89,16 @@ def policy(
         host: that of this process, whose code executes the worker.
         emulated: whether an emulator runs it.
         own_root: whether it has a root of its own, in which it may look at everything.
+        own_pids: whether it has a pid namespace of its own, in which it is 1.
         real: the path without links of each path that exists.
     """
     prefixes = [_prefixes(phase, real, own_root=own_root) for phase in places.phases]
-    return _packed(_rows(profile, arch, host, emulated=emulated), prefixes)
+    rows = list(_rows(profile, arch, host, emulated=emulated))
+    for name in calls.SIGNAL_CALLS:
+        # where it is 1, the filter has let those to itself pass; tkill names a thread
+        kind = ALLOW if own_pids and name != "tkill" else SELF_SIGNAL
+        rows.append(_row(kind, name, arch))
+    return _packed(rows, prefixes)
 
 
 def learning_policy(arch: int, host: int) -> bytes:
@@ -131,8 +138,6 @@ def _rows(profile: Profile, arch: int, host: int, *, emulated: bool) -> Iterable
     if not (profile.code or emulated):
         for name in calls.PROTECTION_CALLS:
             yield _row(LOADING_ONLY, name, arch)
-    for name in calls.SIGNAL_CALLS:
-        yield _row(SELF_SIGNAL, name, arch)
     for name in calls.ADDRESS_CALLS:
         yield _row(ALLOW, name, arch)  # in no phase: only for the address to be told
     for need in (*needs_of(profile, emulated=emulated), profile):

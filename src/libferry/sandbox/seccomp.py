@@ -53,7 +53,7 @@ def _compiled(
     if own_pids:
         # In a pid namespace of its own the worker is 1 and there is nobody else; a
         # runtime such as Go's signals its threads all the time.
-        for name in ("kill", "tgkill"):
+        for name in calls.SIGNAL_CALLS.keys() - {"tkill"}:
             filters.add(parse_rule(f"{name}(0 == 1)"), pyseccomp.ALLOW)
     if not notify:
         for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS, *calls.SIGNAL_CALLS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import Protocol
 
 from libferry import _core
 from libferry.errors import LibraryCrashed, SandboxViolation
@@ -23,18 +24,34 @@ def watch(session: _core.Session, own: int, profile: str) -> None:
     _sandboxes[session] = own, profile
 
 
-def explained(crash: LibraryCrashed, session: _core.Session) -> LibraryCrashed:
+class Trapped(Protocol):
+    """A system call that SIGSYS was about."""
+
+    number: int
+    architecture: int
+    arguments: tuple[int, ...]
+
+
+def explained(
+    crash: LibraryCrashed, session: _core.Session, trapped: Trapped | None
+) -> LibraryCrashed:
     """The crash as a SandboxViolation, if that is what it was.
 
     Args:
         crash: how the worker's end looks without a sandbox.
         session: the worker's.
+        trapped: what its fault record says, where the kernel could not hand it over.
     """
-    told = session.death().get("violation")
-    if told is None or session not in _sandboxes:
+    if session not in _sandboxes:
         return crash
     own, profile = _sandboxes[session]
-    act = Act.told(told, own)
+    told = session.death().get("violation")
+    if told is not None:
+        act = Act.told(told, own)
+    elif trapped is not None:
+        act = Act.trapped(trapped.number, trapped.architecture, trapped.arguments, own)
+    else:
+        return crash
     allow = "; ".join(grant.line() for grant in act.grants())
     error = SandboxViolation(
         crash.tried,
@@ -45,7 +62,7 @@ def explained(crash: LibraryCrashed, session: _core.Session) -> LibraryCrashed:
         signal=crash.signal,
         code=crash.code,
         address=crash.address,
-        program_counter=told.get("instruction_pointer") or crash.program_counter,
+        program_counter=told["instruction_pointer"] if told else crash.program_counter,
     )
     error.syscall, error.path, error.allow = act.name, act.target, allow
     error.function, error.arguments = crash.function, crash.arguments

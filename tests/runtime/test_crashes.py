@@ -1,0 +1,213 @@
+"""What ends a worker, told by its cause, its place and its call, on every side.
+
+What is expected comes from the kernel's headers (si_code), from Microsoft's (exception
+codes), and from the compiled library's own symbols.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+import libferry as ferry
+
+from .sides import SIDES, Side, compiled, opened
+
+SOURCE = r"""
+#include <stdint.h>
+#include <stdlib.h>
+#ifdef _WIN32
+#include <windows.h>
+static DWORD WINAPI elsewhere(void *at) { *(volatile int *)at = 1; return 0; }
+EXPORT void store_elsewhere(uintptr_t at)
+{ WaitForSingleObject(CreateThread(NULL, 0, elsewhere, (void *)at, 0, NULL), INFINITE); }
+EXPORT void throw_it(unsigned code) { RaiseException(code, 0, 0, NULL); }
+#else
+#include <pthread.h>
+static void *elsewhere(void *at) { *(volatile int *)at = 1; return NULL; }
+EXPORT void store_elsewhere(uintptr_t at)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, elsewhere, (void *)at);
+    pthread_join(thread, NULL);
+}
+#endif
+static const int constant = 1;
+static volatile char sink;
+EXPORT int add(int a, int b) { return a + b; }
+EXPORT void store(uintptr_t at) { *(volatile int *)at = 1; }
+EXPORT void store_constant(void) { *(volatile int *)(uintptr_t)&constant = 2; }
+EXPORT void jump(uintptr_t to) { ((void (*)(void))to)(); }
+EXPORT int deeper(int n)
+{ volatile char frame[256]; frame[0] = (char)n; sink = frame[0]; return deeper(n + 1) + frame[0]; }
+EXPORT int deeper_after(int (*call)(int)) { return deeper(call(0)); }
+EXPORT void leave(int code) { exit(code); }
+EXPORT void leave_now(int code) { _Exit(code); }
+EXPORT void give_up(void) { abort(); }
+EXPORT void divide(int by) { static volatile int one = 1; one = one / by; }
+"""
+HEADER = """
+int add(int a, int b); void store(uintptr_t at); void store_constant(void); void jump(uintptr_t to);
+void store_elsewhere(uintptr_t at); int deeper(int n); void leave(int code);
+void leave_now(int code); void give_up(void); void divide(int by);
+int deeper_after(int (*call)(int));
+"""
+WINDOWS_ONLY = "void throw_it(unsigned code);"
+ACCESS_VIOLATION, STACK_OVERFLOW, DIVIDED = 0xC0000005, 0xC00000FD, 0xC0000094
+CPP_EXCEPTION = 0xE06D7363
+MSVCRT_ABORT = 3
+
+WORKERS = [side for side in SIDES if str(side.id).endswith("worker")]
+X86 = [side for side in WORKERS if str(side.id).startswith(("x86", "i386"))]
+WINDOWS = [side for side in WORKERS if "windows" in str(side.id)]
+
+
+@pytest.fixture
+def lib(side: Side) -> Iterator[ferry.Library]:
+    more = WINDOWS_ONLY if "windows" in side[0] else ""
+    with opened(side, SOURCE, HEADER + more, timeout=60) as library:
+        assert library.add(1, 2) == 3
+        yield library
+
+
+def crash(lib: ferry.Library, function: str, *arguments: object) -> ferry.LibraryCrashed:
+    with pytest.raises(ferry.LibraryCrashed) as caught:
+        lib[function](*arguments)
+    assert caught.value.function == function
+    return caught.value
+
+
+@pytest.mark.parametrize("side", WORKERS)
+def test_an_access_is_told_with_its_address_its_place_and_its_call(
+    lib: ferry.Library, side: Side
+) -> None:
+    error = crash(lib, "store", 16)
+    assert error.address == 16
+    if "windows" in side[0]:
+        assert error.code == ACCESS_VIOLATION
+        assert "EXCEPTION_ACCESS_VIOLATION (written)" in error.happened
+    else:
+        assert error.signal == signal.SIGSEGV
+        assert "SIGSEGV (not mapped)" in error.happened
+    assert error.arguments == ("16",)
+    assert error.program_counter in error.registers.values()
+    assert error.lane == 0
+    assert error.thread
+    file = compiled(SOURCE, side[0])
+    assert _symbol_at(file, _offset(error.place, file.name)) == "store"
+
+
+def _offset(place: str, name: str) -> int:
+    found = re.match(re.escape(name) + r"\+0x([0-9a-f]+)", place)
+    assert found, place
+    return int(found[1], 16)
+
+
+def _symbol_at(file: Path, offset: int) -> str:
+    """The exported function that begins last before an offset."""
+    before = [one for one in ferry.inspect(file).exports if one.address <= offset]
+    return max(before, key=lambda one: one.address).name
+
+
+@pytest.mark.parametrize("side", WORKERS)
+def test_a_write_to_a_constant_has_no_permission(lib: ferry.Library, side: Side) -> None:
+    error = crash(lib, "store_constant")
+    expected = "ACCESS_VIOLATION (written)" if "windows" in side[0] else "SIGSEGV (no permission)"
+    assert expected in error.happened
+    assert f"at address {error.address:#x}" in error.happened
+
+
+@pytest.mark.parametrize("side", WORKERS)
+def test_a_jump_into_nothing_is_told_by_where_it_led(lib: ferry.Library, side: Side) -> None:
+    error = crash(lib, "jump", 0)
+    assert error.address == 0
+    assert not error.program_counter
+    assert error.place.startswith("0x0")
+
+
+@pytest.mark.parametrize("side", WORKERS)
+def test_a_stack_that_overflows_is_told_as_such(lib: ferry.Library, side: Side) -> None:
+    error = crash(lib, "deeper", 0)
+    if "windows" in side[0]:
+        assert error.code == STACK_OVERFLOW
+        assert "STACK_OVERFLOW" in error.happened
+    else:
+        assert error.signal == signal.SIGSEGV
+        assert "stack overflow" in error.happened
+    file = compiled(SOURCE, side[0])
+    assert _symbol_at(file, _offset(error.place, file.name)) == "deeper"
+
+
+@pytest.mark.parametrize("side", WORKERS)
+def test_a_stack_that_overflows_on_another_lane_is_too(lib: ferry.Library, side: Side) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = Barrier(2)
+
+        def meet(number: int) -> int:  # so there are two lanes, and one is not the main thread's
+            both.wait(60)
+            return number
+
+        calls = [pool.submit(lib.deeper_after, meet) for _ in range(2)]
+        for call in calls:
+            with pytest.raises(ferry.LibraryCrashed, match=r"(?i)stack.overflow"):
+                call.result()
+
+
+@pytest.mark.parametrize("side", WORKERS)
+def test_a_fault_on_the_librarys_own_thread_ends_the_callers_call(
+    lib: ferry.Library, side: Side
+) -> None:
+    error = crash(lib, "store_elsewhere", 16)
+    assert error.address == 16
+    assert error.lane is None
+    assert error.thread
+    assert "the library's own" in error.report()
+
+
+@pytest.mark.parametrize("side", WORKERS)
+@pytest.mark.parametrize("function", ["leave", "leave_now"])
+def test_a_library_may_end_its_process_itself(lib: ferry.Library, function: str) -> None:
+    error = crash(lib, function, 7)
+    assert error.happened == "the library ended its process: exit(7)"
+    assert (error.code, error.signal, error.place) == (7, None, "")
+
+
+@pytest.mark.parametrize("side", WORKERS)
+def test_abort_is_told_as_its_system_does_it(lib: ferry.Library, side: Side) -> None:
+    error = crash(lib, "give_up")
+    if "windows" in side[0]:
+        assert error.code == MSVCRT_ABORT
+        assert "abort()" in error.hint
+    else:
+        assert error.signal == signal.SIGABRT
+        assert "raised by itself" in error.happened
+
+
+@pytest.mark.parametrize("side", X86)
+def test_a_division_by_zero_is_told(lib: ferry.Library, side: Side) -> None:
+    error = crash(lib, "divide", 0)
+    if "windows" in side[0]:
+        assert error.code == DIVIDED
+    else:
+        assert "SIGFPE (an integer divided by zero)" in error.happened
+
+
+@pytest.mark.parametrize("side", WINDOWS)
+def test_a_cpp_exception_nobody_caught_is_told(lib: ferry.Library, side: Side) -> None:
+    error = crash(lib, "throw_it", CPP_EXCEPTION)
+    assert "an uncaught C++ exception" in error.happened
+    assert error.code == CPP_EXCEPTION
+
+
+@pytest.mark.parametrize("side", WINDOWS)
+def test_windows_finds_the_callers_itself(lib: ferry.Library, side: Side) -> None:
+    modules = [str(frame).partition("+")[0] for frame in crash(lib, "store", 16).backtrace]
+    assert modules[0] == "lib.dll"
+    assert f"worker-{side[0]}.exe" in modules
+    assert "ntdll.dll" in modules
