@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,12 @@ import pytest
 
 from libferry import _core
 from libferry.errors import LibraryCrashed, SandboxUnavailable, SandboxViolation
-from tests.sandbox.library import sandboxed
+from tests.sandbox import library as made
+
+
+def sandboxed(**options: Any) -> Any:
+    return made.sandboxed(**options)
+
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,17 +123,13 @@ except SandboxViolation as error:
 
 @pytest.mark.needs("setpriv", install="apt-get install util-linux")
 @pytest.mark.skipif(os.getuid() != 0, reason="this user is no other user")
-def test_an_ordinary_user_has_every_layer_of_this_machine(tmp_path: Path) -> None:
-    import shutil
-
-    from tests.sandbox.library import library
-
+def test_an_ordinary_user_has_every_layer_of_this_machine() -> None:
     with sandboxed() as lib:
         missing = {layer.name for layer in lib.sandbox.missing} - {"thread limit"}
     folder = Path("/tmp") / f"libferry-nobody-{os.getpid()}"
     folder.mkdir(mode=0o755)
     try:
-        copy = shutil.copy(library(), folder / "lib.so")
+        copy = shutil.copy(made.library(), folder / "lib.so")
         script = AS_NOBODY.format(root=str(ROOT), source=str(ROOT / "src"), library=str(copy))
         command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
         done = subprocess.run(

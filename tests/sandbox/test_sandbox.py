@@ -183,12 +183,23 @@ def test_a_server_listens_and_does_not_connect(server: int) -> None:
     assert caught.value.allow == f"[network] connect = [{server}]"
 
 
+def test_a_port_that_is_listed_is_connected_to_and_no_other(server: int) -> None:
+    with sandboxed(adding(connect=(server,))) as lib:
+        assert lib.connect_to("127.0.0.1", server) == 0
+        with pytest.raises(SandboxViolation, match=r"connect to 127\.0\.0\.1:9"):
+            lib.connect_to("127.0.0.1", 9)
+    with sandboxed(adding(listen=(server,))) as lib, pytest.raises(SandboxViolation) as caught:
+        lib.listen_on(9)
+    assert caught.value.allow == "[network] listen = [9]"
+
+
 def test_a_profile_file_is_named_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("yes")
     file = tmp_path / "mine.toml"
     file.write_text('inherits = "pure"\n[files]\nread = ["data"]\n')
     with sandboxed(file) as lib:
         assert lib.read_all(str(tmp_path / "data"), lib.buffer(10), 10) == 3
+        assert lib.sandbox is not None
         assert lib.sandbox.profile.name == "mine"
 
 
@@ -198,6 +209,7 @@ def test_a_contract_adds_to_the_profile(tmp_path: Path) -> None:
     file.write_text('[sandbox.files]\nread = ["data"]\n')
     with sandboxed(contract=file) as lib:
         assert lib.read_all(str(tmp_path / "data"), lib.buffer(10), 10) == 3
+        assert lib.sandbox is not None
         assert lib.sandbox.profile.name == "pure"
     file.write_text("[sandbox.files]\nreed = []\n")
     with pytest.raises(DeclarationError, match=r"files\.reed"):
@@ -246,6 +258,7 @@ def test_the_layers_are_the_kernels_own_account(pure: ferry.Library) -> None:
     assert status["NoNewPrivs"].strip() == "1"
     assert status["Seccomp"].strip() == "2"  # a filter
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert pure.sandbox is not None
     layers = {layer.name for layer in pure.sandbox.in_force}
     spaces = {"mount": "mnt", "pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts"}
     for name, file in spaces.items():

@@ -166,12 +166,22 @@ class Act:
             names = tuple(name for name in CONSTANTS if name.startswith(prefix))
         return next((name for name in names if CONSTANTS[name] == value), f"{value:#x}")
 
-    def grants(self) -> tuple[Grant, ...]:
-        """What would allow it, the narrowest; nothing if no profile can."""
+    def grants(self, *, done: bool = False) -> tuple[Grant, ...]:
+        """What would allow it, the narrowest; nothing if no profile can.
+
+        Args:
+            done: whether it was done: a file that it may have made is then there.
+        """
         if self.foreign:
             return ()
-        if self.path is not None and self.name in calls.PATH_CALLS:
-            return _of_path(self.name, self.path, self.access)
+        if self.name in calls.PATH_CALLS and self.name not in calls.PROCESS_CALLS:
+            if self.path is None:
+                return ()  # it was about a descriptor
+            opens = self.name in ("open", "openat") and not done
+            return _of_path(self.path, self.access, makes=not (opens and os.path.exists(self.path)))
+        if self.name in calls.PROCESS_CALLS:
+            execute = (Grant("files", "execute", self.path),) if self.path else ()
+            return (Grant("", "processes", True), *execute)
         if self.name in calls.ADDRESS_CALLS:
             return self._of_address()
         if self.name in ("socket", "listen", "accept", "accept4"):
@@ -180,8 +190,6 @@ class Act:
             return (Grant("network", "connect", "any"),)
         if self.name in calls.PROTECTION_CALLS:
             return (Grant("", "code", True),)
-        if self.name in calls.PROCESS_CALLS:
-            return (Grant("", "processes", True),)
         if self.name in _SELECTED:
             index, _ = _SELECTED[self.name]
             return (Grant("syscalls", "allow", f"{self.name}({index} == {self._selected()})"),)
@@ -210,10 +218,8 @@ class Act:
         return (Grant("network", "connect", "any"),)
 
 
-def _of_path(name: str, path: str, access: int) -> tuple[Grant, ...]:
-    if access & calls.EXECUTE:
-        return (Grant("", "processes", True), Grant("files", "execute", path))
-    if access & calls.CREATE and not (name in ("open", "openat") and os.path.exists(path)):
+def _of_path(path: str, access: int, *, makes: bool) -> tuple[Grant, ...]:
+    if access & calls.CREATE and makes:
         # a name is made or removed in its folder, and that is what has to be open
         return (Grant("files", "write", os.path.dirname(path) or "/"),)
     if access & (calls.WRITE | calls.CREATE):

@@ -24,6 +24,7 @@ from libferry import _core
 from libferry.errors import DeclarationError
 from libferry.sandbox import calls, policy
 from libferry.sandbox.acts import Act, Grant, quoted
+from libferry.sandbox.needs import need
 from libferry.sandbox.places import Places
 
 VARIABLE = "LIBFERRY_LEARN"
@@ -94,8 +95,19 @@ def grants_of(acts: Sequence[Act], where: Places) -> list[Grant]:
             open_to = phases[policy.LOADING if code else act.phase]
             if _covered(act.path, act.access, open_to) or _only_looked(act):
                 continue
-        grants.update(dict.fromkeys(act.grants()))
-    return list(grants)
+        grants.update(dict.fromkeys(act.grants(done=True)))
+    implied = _implied(grants)
+    return [grant for grant in grants if grant.value not in implied]
+
+
+def _implied(grants: Iterable[Grant]) -> set[object]:
+    """The system calls that the grants bring with them."""
+    with_network = any(grant.table == "network" for grant in grants)
+    with_writing = any(grant.key == "write" for grant in grants)
+    words = {grant.key for grant in grants if grant.value is True}
+    names = [name for name in ("processes", "code") if name in words]
+    names += ["network"] * with_network + ["write"] * with_writing
+    return {rule for name in names for rule in need(name).allow}
 
 
 def _covered(path: str, access: int, places: Mapping[str, int]) -> bool:

@@ -22,11 +22,11 @@ from libferry.sandbox.rules import parse_rule
 
 # native/confine.h, enum confine_phase and confine_kind
 STARTING, LOADING, SERVING = range(3)
-EXEC_ONCE, PATH, LOADING_ONLY, SELF_SIGNAL, CONTINUE_AND_LOG, ALLOW = range(1, 7)
+EXEC_ONCE, PATH, LOADING_ONLY, SELF_SIGNAL, CONTINUE_AND_LOG, ALLOW, PORT = range(1, 8)
 
 _NONE = 0xFF  # ROW_NONE
 _ANY = 0xFFFFFFFF  # ROW_ANY
-_ROW = struct.Struct("<II13B3x")
+_ROW = struct.Struct("<II13BxH")
 _HEAD = struct.Struct("<IIII")
 _ALL_PHASES = 1 << STARTING | 1 << LOADING | 1 << SERVING
 
@@ -50,6 +50,7 @@ class _Row:
     target: int | None = None
     distinct: int = 0
     phases: int = 0
+    port: int = 0
 
     def pack(self) -> bytes:
         indices = (self.path, self.dirfd, self.path2, self.dirfd2, self.flags)
@@ -66,6 +67,7 @@ class _Row:
             ),
             self.distinct,
             self.phases,
+            self.port,
         )
 
 
@@ -138,6 +140,11 @@ def _rows(profile: Profile, arch: int, host: int, *, emulated: bool) -> Iterable
     if not (profile.code or emulated):
         for name in calls.PROTECTION_CALLS:
             yield _row(LOADING_ONLY, name, arch)
+    for name, ports in (("connect", profile.connect), ("bind", profile.listen)):
+        for port in ports:
+            row = _row(PORT, name, arch)
+            if isinstance(port, int) and row is not None:
+                yield replace(row, port=port)
     for name in calls.ADDRESS_CALLS:
         yield _row(ALLOW, name, arch)  # in no phase: only for the address to be told
     for need in (*needs_of(profile, emulated=emulated), profile):

@@ -124,7 +124,11 @@ def _rules(profile: Profile, emulated: bool) -> tuple[tuple[str, str], ...]:
 
 
 def _sockets(profile: Profile) -> Iterable[str]:
-    """Which sockets may be made; Landlock and the supervisor decide on ports."""
+    """Which sockets may be made, and what with.
+
+    A list of ports is the supervisor's to look at (policy.py), and Landlock's to enforce.
+    UDP has none, and connects by the same call.
+    """
     kinds = []
     if profile.connect or profile.listen:
         kinds.append("SOCK_STREAM")
@@ -132,9 +136,8 @@ def _sockets(profile: Profile) -> Iterable[str]:
         kinds.append("SOCK_DGRAM")
         yield from ("connect", "sendto", "sendmsg", "sendmmsg")
     elif profile.network:
-        yield "sendto(4 == 0)"  # send(2) of a connected socket
-        yield "sendmsg"  # TCP Fast Open would connect by it; Landlock and seccomp see no port
-    if profile.connect == (ANY,) and not profile.datagrams:
+        yield "sendto(4 == 0)"  # send(2), which of TCP is all that is needed
+    if ANY in profile.connect:
         yield "connect"
     if ANY in profile.listen:
         yield "bind"

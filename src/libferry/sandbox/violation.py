@@ -27,9 +27,17 @@ def watch(session: _core.Session, own: int, profile: str) -> None:
 class Trapped(Protocol):
     """A system call that SIGSYS was about."""
 
-    number: int
-    architecture: int
-    arguments: tuple[int, ...]
+    @property
+    def number(self) -> int:
+        """Which, ..."""
+
+    @property
+    def architecture(self) -> int:
+        """... of which table."""
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        """As they were in registers; empty if that is not known."""
 
 
 def explained(
