@@ -145,5 +145,5 @@ def test_an_ordinary_user_has_every_layer_of_this_machine() -> None:
     if "PermissionError" in done.stderr or "No module named" in done.stderr:
         pytest.skip("the checkout or its Python is not open to other users: chmod o+rx")
     words, allow = done.stdout.splitlines()
-    assert words == f"65534 5 3 {sorted(missing)}" or not missing and words == "65534 5 3 []"
+    assert words == f"65534 5 3 {sorted(missing)}" or (not missing and words == "65534 5 3 []")
     assert allow == '[files] read = ["/etc/hosts"]'

@@ -23,7 +23,7 @@ from libferry.sandbox.kernel import Kernel, kernel, proc_options
 from libferry.sandbox.layers import Report
 from libferry.sandbox.learning import Pupil
 from libferry.sandbox.needs import need
-from libferry.sandbox.places import Places, Program, places
+from libferry.sandbox.places import Program, places
 from libferry.sandbox.profile import Profile
 
 _LIMITS = {
@@ -101,8 +101,9 @@ def confine(
     report = Report(profile, layers.layers_of(profile, has))
     layers.check(report, require)
     where = places(profile, program)
+    everything = where.all
     followed = mounts.Followed()
-    files = [path for path in where.all if not path.startswith(_PROC)]
+    files = [path for path in everything if not path.startswith(_PROC)]
     real = {path: leads for path in files if (leads := followed.follow(path)) is not None}
     own_root = "mount" in has.namespaces
     own_pids = "pid" in has.namespaces
@@ -110,11 +111,11 @@ def confine(
     arch, host = _archs(program)
     steps = _namespaces(profile, has)
     if own_root:
-        steps += mounts.steps(where.all, followed, own_proc=proc)
+        steps += mounts.steps(everything, followed, own_proc=proc)
     steps += _limits(profile, program, arena, report)
     steps += [plan.step(plan.DROP_CAPABILITIES), plan.step(plan.NO_NEW_PRIVS)]
     if has.landlock:
-        ruled = _landlock_files(where, real, own_root=own_root, own_proc=proc is not None)
+        ruled = _landlock_files(everything, real, own_root=own_root, own_proc=proc is not None)
         steps.append(landlock.step(profile, ruled, has.landlock))
     program_filter = seccomp.compile_filter(
         profile,
@@ -219,7 +220,7 @@ def _rlimit(number: int, limit: int) -> bytes:
 
 
 def _landlock_files(
-    where: Places, real: Mapping[str, str], *, own_root: bool, own_proc: bool
+    everything: Mapping[str, int], real: Mapping[str, str], *, own_root: bool, own_proc: bool
 ) -> dict[str, int]:
     """The files that there will be, without links, and the access to each.
 
@@ -227,7 +228,7 @@ def _landlock_files(
     would go with it: in a /proc of its own the rule is on the whole.
     """
     files: dict[str, int] = {}
-    for path, access in where.all.items():
+    for path, access in everything.items():
         leads = real.get(path)
         if path.startswith(_PROC):
             leads = "/proc" if own_proc else path

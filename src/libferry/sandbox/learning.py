@@ -105,7 +105,7 @@ def _implied(grants: Iterable[Grant]) -> set[object]:
     with_network = any(grant.table == "network" for grant in grants)
     with_writing = any(grant.key == "write" for grant in grants)
     words = {grant.key for grant in grants if grant.value is True}
-    names = [name for name in ("processes", "code") if name in words]
+    names: list[str] = [name for name in ("processes", "code") if name in words]
     names += ["network"] * with_network + ["write"] * with_writing
     return {rule for name in names for rule in need(name).allow}
 

@@ -10,15 +10,15 @@ links, since a program may write either.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from libferry.sandbox import calls
 from libferry.sandbox.needs import needs_of
 from libferry.sandbox.places import Places
 from libferry.sandbox.plan import padded, text
 from libferry.sandbox.profile import Profile
-from libferry.sandbox.rules import parse_rule
 
 # native/confine.h, enum confine_phase and confine_kind
 STARTING, LOADING, SERVING = range(3)
@@ -95,11 +95,20 @@ def policy(
         real: the path without links of each path that exists.
     """
     prefixes = [_prefixes(phase, real, own_root=own_root) for phase in places.phases]
-    rows = list(_rows(profile, arch, host, emulated=emulated))
-    for name in calls.SIGNAL_CALLS:
-        # where it is 1, the filter has let those to itself pass; tkill names a thread
-        kind = ALLOW if own_pids and name != "tkill" else SELF_SIGNAL
-        rows.append(_row(kind, name, arch))
+    newer: set[str] = set()
+    if arch != host:  # what libseccomp could not translate
+        for need in (*needs_of(profile, emulated=emulated), profile):
+            newer |= calls.NEWER.keys() & set(need.allow)
+    rows = _rows(
+        arch,
+        host,
+        processes=profile.processes,
+        code=profile.code or emulated,
+        connect=profile.connect,
+        listen=profile.listen,
+        own_pids=own_pids,
+        newer=tuple(sorted(newer)),
+    )
     return _packed(rows, prefixes)
 
 
@@ -114,7 +123,7 @@ def learning_policy(arch: int, host: int) -> bytes:
     rows.append(_Row(arch, _ANY, CONTINUE_AND_LOG))
     if arch != host:
         rows.append(_row(EXEC_ONCE, "execve", host))
-    return _packed(rows, [{}, {}, {}])
+    return _packed([row.pack() for row in rows if row is not None], [{}, {}, {}])
 
 
 # Arguments whose values make another act of a call: what profiles have conditions on.
@@ -129,32 +138,39 @@ _DISTINCT = {
 }
 
 
-def _rows(profile: Profile, arch: int, host: int, *, emulated: bool) -> Iterable[_Row | None]:
-    executes = PATH if profile.processes else EXEC_ONCE
-    yield _row(executes, "execve", arch)
+@cache
+def _rows(
+    arch: int,
+    host: int,
+    *,
+    processes: bool,
+    code: bool,
+    connect: tuple[int | str, ...],
+    listen: tuple[int | str, ...],
+    own_pids: bool,
+    newer: tuple[str, ...],
+) -> tuple[bytes, ...]:
+    rows = [_row(PATH if processes else EXEC_ONCE, "execve", arch)]
     if arch != host:
-        yield _row(EXEC_ONCE, "execve", host)
+        rows.append(_row(EXEC_ONCE, "execve", host))
     for name in calls.PATH_CALLS:
-        if name not in calls.PROCESS_CALLS or (profile.processes and name != "execve"):
-            yield _row(PATH, name, arch)
-    if not (profile.code or emulated):
-        for name in calls.PROTECTION_CALLS:
-            yield _row(LOADING_ONLY, name, arch)
-    for name, ports in (("connect", profile.connect), ("bind", profile.listen)):
-        for port in ports:
-            row = _row(PORT, name, arch)
-            if isinstance(port, int) and row is not None:
-                yield replace(row, port=port)
+        if name not in calls.PROCESS_CALLS or (processes and name != "execve"):
+            rows.append(_row(PATH, name, arch))
+    if not code:
+        rows += [_row(LOADING_ONLY, name, arch) for name in calls.PROTECTION_CALLS]
+    for name, ports in (("connect", connect), ("bind", listen)):
+        rows += [_row(PORT, name, arch, port=port) for port in ports if isinstance(port, int)]
     for name in calls.ADDRESS_CALLS:
-        yield _row(ALLOW, name, arch)  # in no phase: only for the address to be told
-    for need in (*needs_of(profile, emulated=emulated), profile):
-        for rule in map(parse_rule, need.allow):
-            # what libseccomp cannot translate for another architecture
-            if rule.name in calls.NEWER and not rule.conditions and arch != host:
-                yield _Row(arch, calls.NEWER[rule.name], ALLOW, phases=_ALL_PHASES)
+        rows.append(_row(ALLOW, name, arch))  # in no phase: only for the address to be told
+    for name in calls.SIGNAL_CALLS:
+        # where it is 1, the filter has let those to itself pass; tkill names a thread
+        kind = ALLOW if own_pids and name != "tkill" else SELF_SIGNAL
+        rows.append(_row(kind, name, arch))
+    rows += [_Row(arch, calls.NEWER[name], ALLOW, phases=_ALL_PHASES) for name in newer]
+    return tuple(row.pack() for row in rows if row is not None)
 
 
-def _row(kind: int, name: str, arch: int, distinct: int = 0) -> _Row | None:
+def _row(kind: int, name: str, arch: int, distinct: int = 0, port: int = 0) -> _Row | None:
     """The row of a call, with what the tables know of its arguments."""
     nr = calls.number(name, arch)
     if nr is None:
@@ -168,6 +184,7 @@ def _row(kind: int, name: str, arch: int, distinct: int = 0) -> _Row | None:
         address=calls.ADDRESS_CALLS.get(name),
         target=calls.SIGNAL_CALLS.get(name),
         distinct=distinct,
+        port=port,
     )
     if protection is not None:
         return replace(row, flags=protection, flags_are=calls.FLAGS_PROTECTION)
@@ -196,12 +213,11 @@ def _prefixes(
     return prefixes
 
 
-def _packed(rows: Iterable[_Row | None], phases: Sequence[Mapping[str, int]]) -> bytes:
-    packed = [row.pack() for row in rows if row is not None]
+def _packed(rows: Sequence[bytes], phases: Sequence[Mapping[str, int]]) -> bytes:
     lists = []
     for phase in phases:
         for path, access in phase.items():
             name = text(path)
             lists.append(struct.pack("<II", access, len(name)) + padded(name))
-    head = _HEAD.pack(len(packed), *map(len, phases))
-    return head + b"".join(packed) + b"".join(lists)
+    head = _HEAD.pack(len(rows), *map(len, phases))
+    return head + b"".join(rows) + b"".join(lists)
