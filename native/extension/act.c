@@ -126,10 +126,10 @@ static int append(char *to, size_t *size, const char *path)
 }
 
 /* The worker's own folder in /proc has a name that a profile can know. */
-static void name_self(char *path, pid_t own)
+static void name_self(char *path, pid_t shown)
 {
     char name[24];
-    int length = snprintf(name, sizeof name, "/proc/%d", (int)own);
+    int length = snprintf(name, sizeof name, "/proc/%d", (int)shown);
 
     if (strncmp(path, name, (size_t)length) != 0 ||
         (path[length] != '/' && path[length] != 0) ||
@@ -140,7 +140,7 @@ static void name_self(char *path, pid_t own)
 }
 
 static int read_path(struct act *act, const struct confine_row *row, uint8_t argument,
-                     uint8_t dirfd, pid_t own)
+                     uint8_t dirfd, pid_t shown)
 {
     char given[ACT_PATH], base[ACT_PATH], *to = act->paths[act->path_count];
     size_t size = 0;
@@ -165,7 +165,7 @@ static int read_path(struct act *act, const struct confine_row *row, uint8_t arg
     if (!size)
         to[size++] = '/';
     to[size] = 0;
-    name_self(to, own);
+    name_self(to, shown);
     act->path_count++;
     return 0;
 }
@@ -218,15 +218,15 @@ static int read_address(struct act *act, const struct confine_row *row)
     return error;
 }
 
-int act_read(struct act *act, const struct confine_row *row, pid_t own)
+int act_read(struct act *act, const struct confine_row *row, pid_t shown)
 {
     int error;
 
     act->access = row->access;
     error = read_flags(act, row);
     if (!error && row->path != ROW_NONE)
-        error = read_path(act, row, row->path, row->dirfd, own);
+        error = read_path(act, row, row->path, row->dirfd, shown);
     if (!error && row->path2 != ROW_NONE)
-        error = read_path(act, row, row->path2, row->dirfd2, own);
+        error = read_path(act, row, row->path2, row->dirfd2, shown);
     return error ? error : read_address(act, row);
 }

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -443,11 +444,11 @@ RAW static void close_all(long first, long last, long highest)
 /* The highest descriptor there may be, for kernels that cannot close a range. */
 RAW static long highest_descriptor(void)
 {
-    const uint64_t usual = 1 << 16;
-    uint64_t limit[2] = {usual, usual};
+    const uint64_t most = 1 << 20; /* fs.nr_open, unless an administrator changed it */
+    uint64_t limit[2] = {most, most};
 
-    raw(SYS_prlimit64, 0, 7 /* RLIMIT_NOFILE */, 0, (long)limit);
-    return (long)(limit[0] < usual ? limit[0] : usual);
+    raw(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)limit);
+    return (long)(limit[0] < most ? limit[0] : most);
 }
 
 /* All are first copied out of each other's way, then to their places. */

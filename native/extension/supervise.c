@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,7 +41,7 @@ struct prefix {
 struct supervision {
     _Atomic int users; /* the session and the thread */
     _Atomic uint32_t phase;
-    pid_t pid, own;        /* the worker, as we number it and as it numbers itself */
+    pid_t pid, own, shown; /* the worker: our number, its own, and that of its /proc */
     int listener, process; /* -1 in a fork's child */
     unsigned char *policy;
     const struct confine_row *rows;
@@ -257,7 +258,7 @@ static void punish(struct supervision *supervision, const struct act *act, int p
 static int consider(struct supervision *supervision, struct act *act, uint64_t id)
 {
     const struct confine_row *row = find_row(supervision, act);
-    int error = row ? act_read(act, row, supervision->own) : 0, path = 0;
+    int error = row ? act_read(act, row, supervision->shown) : 0, path = 0;
     enum verdict verdict;
 
     if (!still_waits(supervision, id))
@@ -395,6 +396,16 @@ static pid_t own_number(pid_t pid)
     return own;
 }
 
+/* Whether it sees the /proc that we see, where it has our number. */
+static bool shares_proc(pid_t pid)
+{
+    struct stat ours, theirs;
+    char name[32];
+
+    snprintf(name, sizeof name, "/proc/%d/root/proc", (int)pid);
+    return stat(name, &theirs) != 0 || stat("/proc", &ours) != 0 || theirs.st_dev == ours.st_dev;
+}
+
 static bool start_thread(struct supervision *supervision)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -437,6 +448,7 @@ struct supervision *supervise_begin(pid_t pid, int listener, const void *policy,
     supervision->listener = listener;
     supervision->pid = pid;
     supervision->own = own_number(pid);
+    supervision->shown = shares_proc(pid) ? pid : supervision->own;
     supervision->process = (int)syscall(NUMBER_PIDFD_OPEN, pid, 0);
     if (supervision->process >= 0 && !(*wrong = take_policy(supervision, policy, size)) &&
         start_thread(supervision))

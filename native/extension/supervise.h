@@ -31,8 +31,8 @@ struct act {
 /* act.c */
 
 /* Read what the row says that the call has. 0, or the errno that the kernel would give it,
- * or ESRCH: the worker's memory cannot be read. */
-int act_read(struct act *act, const struct confine_row *row, pid_t own);
+ * or ESRCH: the worker's memory cannot be read. `shown`: its number in its /proc. */
+int act_read(struct act *act, const struct confine_row *row, pid_t shown);
 
 /* notices.c */
 

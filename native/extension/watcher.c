@@ -4,7 +4,7 @@
  * wake a host's thread through memory.
  *
  * It never takes the GIL, so a caller learns of a death whatever Python is doing.
- * It does not reap the process (WNOWAIT): subprocess.Popen, which started it, does.
+ * It does not reap the process (WNOWAIT): its owner in Python (runtime/process.py) does.
  */
 #define _GNU_SOURCE
 #include "extension.h"

@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from libferry import _core
+from libferry.runtime.process import Process
 
+from . import plans
+
+ROOT = Path(__file__).parents[2]
 SHELL = b"/bin/sh"
 
 
@@ -234,6 +238,101 @@ def test_no_room_for_another_process_is_told() -> None:
         text=True,
         timeout=60,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert (done.stdout, done.stderr) == ("CLONE 11\n", "")
+
+
+def shell(script: bytes) -> Process:
+    pid, pidfd, _ = _core.spawn([SHELL, b"-c", script], [b"PATH=/usr/bin:/bin"], {}, None)
+    return Process(pid, pidfd)
+
+
+def without_pidfd(process: Process) -> Process:
+    """The same process, as a kernel before 5.3 has it."""
+    return Process(process.pid, -1)
+
+
+@pytest.fixture(params=[lambda process: process, without_pidfd], ids=["pidfd", "no pidfd"])
+def as_known(request: pytest.FixtureRequest) -> Callable[[Process], Process]:
+    made: Callable[[Process], Process] = request.param
+    return made
+
+
+def test_a_process_is_waited_for(as_known: Callable[[Process], Process]) -> None:
+    process = as_known(shell(b"exit 7"))
+    assert process.wait() == 7
+    assert (process.returncode, process.poll(), process.wait(0)) == (7, 7, 7)
+    assert children() == []
+
+
+def test_a_process_is_killed(as_known: Callable[[Process], Process]) -> None:
+    process = as_known(shell(b"exec sleep 100"))
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process.kill()  # nothing: its number may be another's by now
+
+
+def test_who_waits_in_several_threads_hears_the_same(
+    as_known: Callable[[Process], Process],
+) -> None:
+    process = as_known(shell(b"sleep 0.2; exit 5"))
+    codes: list[int] = []
+    threads = [threading.Thread(target=lambda: codes.append(process.wait())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [5] * 8
+
+
+def test_a_process_that_somebody_else_reaped_has_ended(
+    as_known: Callable[[Process], Process],
+) -> None:
+    process = as_known(shell(b"exit 5"))
+    os.waitpid(process.pid, 0)
+    assert process.wait() == 0  # as subprocess has it
+
+
+# asm-generic/unistd.h; all newer than Linux 4.19: pidfd_send_signal, pidfd_open, close_range,
+# pidfd_getfd, mount_setattr, Landlock's three
+NEWER = (424, 434, 436, 438, 442, 444, 445, 446)
+OLD_KERNEL = """
+import os
+from libferry import _core
+from tests.native.test_confine import *
+known = _core.kernel()
+print(*(known[name] for name in ("landlock", "user_notification", "seccomp")))
+print("mount" in known["namespaces"])
+inherited = os.dup(0)
+os.set_inheritable(inherited, True)
+status, said = run("echo /proc/self/fd/*; exit 3")
+print(status, len(said.split()) <= 4)
+plan = plans.namespaces(plans.NEWUSER | plans.NEWNS | plans.NEWPID) + new_root("/tmp", *SYSTEM)
+print(run("echo x > /usr/new", plan=plan)[1].rpartition(": ")[2])
+"""
+
+
+def test_an_old_kernel_does_without_what_it_has_not() -> None:
+    """A filter stands in for one: what came after 4.19 is unknown (ENOSYS, 38)."""
+    filtering = plans.seccomp(dict.fromkeys(NEWER, plans.ERRNO | 38))
+    reading, writing = os.pipe()
+    python = [os.fsencode(sys.executable), b"-c", OLD_KERNEL.encode()]
+    folders = os.fsencode(os.pathsep.join([str(ROOT), *sys.path]))
+    pid, pidfd, _ = _core.spawn(
+        python,
+        [b"PYTHONPATH=" + folders, b"PATH=/usr/bin:/bin"],
+        {1: writing, 2: writing},
+        plans.step("NO_NEW_PRIVS") + filtering,
+    )
+    os.close(writing)
+    with open(reading) as output:
+        said = output.read()
+    os.waitpid(pid, 0)
+    os.close(pidfd)
+    mounts = "mount" in _core.kernel()["namespaces"]
+    assert said.splitlines()[:3] == ["0 False True", str(mounts), "3 True"]
+    assert not mounts or said.splitlines()[3] == "Read-only file system"

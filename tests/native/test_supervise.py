@@ -396,6 +396,20 @@ def test_a_32_bit_worker_is_supervised_by_its_own_numbers(supervise: Any) -> Non
     assert one.violation()["path"] == b"/dev/zero"
 
 
+@pytest.mark.needs("/usr/aarch64-linux-gnu", install="apt-get install libc6-arm64-cross")
+@pytest.mark.needs(
+    "qemu-aarch64-static", "qemu-aarch64", install="apt-get install qemu-user-static"
+)
+def test_a_foreign_worker_is_supervised_by_what_qemu_does(supervise: Any) -> None:
+    """qemu-user itself knows neither filters nor Landlock: it is in one."""
+    one = supervise([OPENAT], opening({"/dev/null": READ}), "aarch64-aapcs64")
+    assert one.lib.opens("/dev/null", os.O_RDONLY) == 0
+    with pytest.raises(ferry.LibraryCrashed):
+        one.lib.opens("/dev/zero", os.O_RDONLY)
+    assert one.violation()["arch"] == plans.ARCH_X86_64
+    assert one.violation()["path"] == b"/dev/zero"
+
+
 def test_learning_allows_and_notes_each_thing_once(supervise: Any, tmp_path: Path) -> None:
     rows = [
         row(OPENAT, CONTINUE_AND_LOG, path=1, dirfd=0, flags=2, flags_are=OPEN),

@@ -51,13 +51,17 @@ class Start:
     confinement: Confinement | None = None
 
 
-def _is_open(descriptor: int) -> bool:
-    """Whether this process was started with that standard stream, and has it still."""
+def _is_stream(descriptor: int) -> bool:
+    """Whether this process has that standard stream.
+
+    One that was started without is given its number for the next thing it opens, such as
+    our own end of the socket: with that a worker would never learn of our end. What
+    Python opens is not inheritable.
+    """
     try:
-        os.fstat(descriptor)
+        return os.get_inheritable(descriptor)
     except OSError:
         return False
-    return True
 
 
 class Worker:
@@ -140,13 +144,12 @@ class Worker:
                 return process, -1
             program, *options = self.runner.command
             words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
-            streams = (n for n in (1, 2) if _is_open(n) and n not in (theirs.fileno(), memory))
             pid, pidfd, listener = _core.spawn(
                 [os.fsencode(word) for word in words],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
                 # a terminal can be typed to: a sandbox has none
                 {SOCKET: theirs.fileno(), MEMORY: memory}
-                | ({} if confinement else {n: n for n in streams}),
+                | ({} if confinement else {n: n for n in (1, 2) if _is_stream(n)}),
                 confinement.plan if confinement else None,
             )
             return Process(pid, pidfd), listener

@@ -30,6 +30,7 @@ _EXECUTE = _CODE | calls.EXECUTE
 
 # Of "/" these are left out: the worker gets its own, or none.
 _NOT_FILES = ("proc", "sys", "dev")
+_SEARCH = "LD_LIBRARY_PATH"
 _MOST_NEEDED = 256  # libraries that one library needs, beside those of the system
 
 
@@ -85,6 +86,8 @@ class Places:
 def places(profile: Profile, program: Program) -> Places:
     """Where a library with that profile may go."""
     folders = _library_folders(program)
+    if _SEARCH in profile.environment:
+        folders += filter(None, os.environ.get(_SEARCH, "").replace(";", ":").split(":"))
     loader = need("loader")
     tables = [need("worker"), need("qemu")] if program.emulated else [need("worker")]
     # iconv(3) and setlocale(3) read a table of encodings, which differs by CPU
