@@ -104,6 +104,8 @@ enum confine_kind {
     ROW_CONTINUE_AND_LOG, /* allowed, and told by session.notices() */
     ROW_ALLOW,            /* allowed in phases of `phases` (bit 1 << phase); 0: never, but what
                            * it was about is told */
+    ROW_PORT,             /* allowed if the address is an Internet one with the port of this row, or
+                           * of another row of the same call; it is Landlock that enforces it */
     ROW_END,
 };
 
@@ -130,7 +132,8 @@ struct confine_row {
     uint8_t distinct;   /* of CONTINUE_AND_LOG: arguments (bits 1 << index) that make another
                          * notice of it */
     uint8_t phases;     /* of ALLOW */
-    uint8_t unused[3];
+    uint8_t unused;
+    uint16_t port;      /* of PORT */
 };
 
 struct confine_policy {

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -177,6 +178,27 @@ static bool is_itself(const struct supervision *supervision, const struct act *a
     return act->thread > 0 && access(name, F_OK) == 0;
 }
 
+/* Whether the address has the port of a row of the call; struct sockaddr_in and _in6 begin
+ * alike. */
+static bool port_allowed(const struct supervision *supervision, const struct act *act)
+{
+    struct sockaddr_in address;
+
+    if (act->address_size < sizeof address)
+        return false;
+    memcpy(&address, act->address, sizeof address);
+    if (address.sin_family != AF_INET && address.sin_family != AF_INET6)
+        return false;
+    for (uint32_t i = 0; i < supervision->row_count; i++) {
+        const struct confine_row *row = &supervision->rows[i];
+
+        if (row->kind == ROW_PORT && row->arch == act->arch && row->nr == act->nr &&
+            row->port == ntohs(address.sin_port))
+            return true;
+    }
+    return false;
+}
+
 /* What a call gets that was read. A path that is not allowed is numbered in *path. */
 static enum verdict judge(struct supervision *supervision, const struct act *act,
                           const struct confine_row *row, int *path)
@@ -204,6 +226,8 @@ static enum verdict judge(struct supervision *supervision, const struct act *act
         return CONTINUE;
     case ROW_ALLOW:
         return row->phases >> act->phase & 1 ? CONTINUE : VIOLATION;
+    case ROW_PORT:
+        return port_allowed(supervision, act) ? CONTINUE : VIOLATION;
     case ROW_END:
         break;
     }

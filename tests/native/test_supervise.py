@@ -25,6 +25,8 @@ from libferry.runtime.loaded import Contents
 from libferry.runtime.opening import open_library
 from libferry.runtime.runner import find
 from libferry.runtime.worker import Start, Worker
+from libferry.sandbox import Profile, Report
+from libferry.sandbox.confine import Confinement
 from tests.runtime.sides import compiled
 
 from . import plans
@@ -174,7 +176,9 @@ class Supervised:
         execve = EXECVE
         plan = step("NO_NEW_PRIVS")
         plan += seccomp(dict.fromkeys((execve, *numbers), USER_NOTIF), NEW_LISTENER)
-        start = Start(find(abi), 1 << 24, 0, 0, False, plan=plan, policy=policy)
+        report = Report(Profile("test"), ())
+        confinement = Confinement(plan, policy, dict(os.environ), report, 0)
+        start = Start(find(abi), 1 << 24, 0, 0, False, confinement=confinement)
         self.worker = Worker(start)
         self.session = self.worker.session
         self.session.phase = LOADING

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 import libferry
-from libferry.cli import call, doctor, failure, inspect, layout, output, run, tour
+from libferry.cli import call, doctor, failure, inspect, layout, learn, output, run, tour
 from libferry.errors import FerryError
 
 INTERRUPTED = 128 + 2  # as a shell reports a program that SIGINT ended
@@ -37,6 +37,7 @@ app.command("inspect")(inspect.command)
 app.command("layout")(layout.command)
 app.command("doctor")(doctor.command)
 app.command("run")(run.command)
+app.command("learn", context_settings={"ignore_unknown_options": True})(learn.command)
 app.command("tour")(tour.command)
 
 
@@ -65,6 +66,7 @@ def _libferry(
     libferry doctor                       what can this machine host?
     libferry tour                         see it work, for every target
     libferry run -- ./server              a program, and what code is in it
+    libferry learn -- python work.py      what does a library do? write its sandbox's profile
     libferry call libz.so.1 'const char *zlibVersion(void)'
 
     Exit codes: 0, it worked; 1, the answer is no (it crashed, it exports no such name,

@@ -27,6 +27,7 @@ class Isolation(StrEnum):
     AUTO = "auto"
     IN_PROCESS = "in-process"
     WORKER = "worker"
+    SANDBOX = "sandbox"
 
 
 class Command(TyperCommand):
@@ -77,9 +78,15 @@ def command(
         Isolation,
         typer.Option(
             help="worker: in a process of its own. in-process: in this one. auto: in this one "
-            "if it can hold the library."
+            "if it can hold the library. sandbox: in a process that may do what its profile says."
         ),
     ] = Isolation.WORKER,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P", help="What a sandbox allows: pure (the default), another name, a file."
+        ),
+    ] = None,
     sysroot: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="A folder with the C library of the library's system."),
@@ -137,6 +144,7 @@ def command(
     with load(
         library,
         isolation=isolation.value,
+        profile=profile,
         sysroot=sysroot,
         timeout=timeout,
         encoding=encoding,

@@ -1,8 +1,9 @@
-"""``libferry doctor``: what this machine can host."""
+"""``libferry doctor``: what this machine can host, and how well it confines."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,9 +12,14 @@ import typer
 from libferry.abi import ABIS
 from libferry.cli import output
 from libferry.cli.failure import NO
-from libferry.errors import FerryError
+from libferry.errors import FerryError, SandboxUnavailable
 from libferry.runtime import runner
 from libferry.runtime.worker import Start, Worker
+from libferry.sandbox import Layer, read_profile
+from libferry.sandbox.calls import AUDIT_ARCH
+from libferry.sandbox.kernel import kernel
+from libferry.sandbox.layers import layers_of
+from libferry.sandbox.seccomp import compile_filter
 
 PROBE_ARENA = 1 << 20  # bytes; the smallest worker will do
 
@@ -60,15 +66,22 @@ def command(
 
     The exit code is 0 if libraries of this machine's own kind can be hosted, and 1 if
     not. The other kinds do not count: whoever needs none of them has a sound machine,
-    and whoever needs one finds it in the answer.
+    and whoever needs one finds it in the answer. Neither do the layers of a sandbox:
+    load(require=...) insists on those.
     """
     verdicts = [examine(abi) for abi in ABIS]
+    layers = sandbox_layers()
     if as_json:
         output.write_json(
-            {"host": runner.host_abi(), "abis": [verdict.as_dict() for verdict in verdicts]}
+            {
+                "host": runner.host_abi(),
+                "abis": [verdict.as_dict() for verdict in verdicts],
+                "sandbox": [layer.as_dict() for layer in layers],
+            }
         )
     else:
         _show(verdicts)
+        _show_sandbox(layers)
     own = (verdict for verdict in verdicts if verdict.abi == runner.host_abi())
     return 0 if any(verdict.error is None for verdict in own) else NO
 
@@ -83,6 +96,34 @@ def examine(abi: str) -> Verdict:
     except FerryError as error:
         return Verdict(abi, error=error)
     return Verdict(abi, found.through, (time.perf_counter() - start) * 1e3)
+
+
+def sandbox_layers() -> tuple[Layer, ...]:
+    """The layers that a sandbox for the profile "pure" would have here."""
+    pure = read_profile("pure")
+    lacking = {}
+    host = AUDIT_ARCH.get(runner.host_cpu(), 0)
+    try:
+        compile_filter(pure, host, host)
+    except SandboxUnavailable as error:
+        lacking["seccomp"] = f"{error.happened}; {error.hint}"
+    return layers_of(pure, kernel(), lacking)
+
+
+def _show_sandbox(layers: Iterable[Layer]) -> None:
+    output.line()
+    output.table(
+        ["layers of a sandbox", "in force", "stops"],
+        [
+            (
+                layer.name,
+                "yes" if layer.in_force else "no",
+                layer.stops if layer.in_force else f"(nothing: {layer.why})",
+            )
+            for layer in layers
+        ],
+        styles=["bold"],
+    )
 
 
 def _through(verdict: Verdict) -> str:

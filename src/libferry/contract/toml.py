@@ -24,6 +24,7 @@ from libferry.contract.preprocess import read_header
 from libferry.contract.reader import Reader
 from libferry.contract.tokens import Tokens, words_of
 from libferry.errors import DeclarationError
+from libferry.sandbox import Profile, profile_of
 
 V = TypeVar("V")
 
@@ -50,6 +51,7 @@ class Contract:
         include, define: as ``read_header`` takes them.
         thread_safe: None if the file does not say.
         functions: what it says of each function, and of each parameter.
+        sandbox: what the library needs beside a sandbox's profile; None if it says nothing.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class Contract:
     define: Mapping[str, str | int | None] = field(default_factory=dict)
     thread_safe: bool | None = None
     functions: Mapping[str, _Promise] = field(default_factory=dict)
+    sandbox: Profile | None = None
 
     def header(self, abi_name: str, given: Header | None = None) -> Header:
         """What the library promises on one ABI.
@@ -126,7 +129,7 @@ def read_contract(path: str | os.PathLike[str]) -> Contract:
     except (OSError, ValueError, RecursionError) as error:  # a TOML error is a ValueError
         happened = getattr(error, "strerror", None) or str(error) or "nested too deeply"
         _fail(file, happened, "give the path of a contract in TOML; docs/contract.md has one")
-    _check(file, "", data, {"library": dict, "functions": dict})
+    _check(file, "", data, {"library": dict, "functions": dict, "sandbox": dict})
     library = data.get("library", {})
     _check(file, "library", library, _LIBRARY)
     folder = file.parent
@@ -147,6 +150,7 @@ def read_contract(path: str | os.PathLike[str]) -> Contract:
         library.get("define", {}),
         library.get("thread-safe"),
         functions,
+        profile_of(data["sandbox"], file.name, folder) if "sandbox" in data else None,
     )
 
 

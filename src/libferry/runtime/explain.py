@@ -26,8 +26,9 @@ from libferry.errors import (
     TooManyCallbacks,
 )
 from libferry.runtime import events, output
-from libferry.runtime.crash import again, crash
+from libferry.runtime.crash import again, crash, fault_of
 from libferry.runtime.showing import kind, show
+from libferry.sandbox import violation
 
 if TYPE_CHECKING:
     from libferry.contract import Signature
@@ -308,7 +309,10 @@ def _describe(session: _core.Session, tried: str, code: str, allowed_ns: int) ->
             hint="the library has damaged or attacked its worker; do not trust what it returned "
             "before; " + again(session),
         )
-    error = crash(session, tried)
+    fault = fault_of(session)
+    error = violation.explained(
+        crash(session, tried), session, fault.system_call if fault is not None else None
+    )
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
         error.place = ""  # of that call

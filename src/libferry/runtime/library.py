@@ -51,10 +51,11 @@ class Library:
     Attributes:
         binary: what its file says of itself.
         abi: the ABI it is called by, such as ``i386-windows``.
-        isolation: ``in-process``, ``namespace`` or ``worker``.
+        isolation: ``in-process``, ``namespace``, ``worker`` or ``sandbox``.
         through: what runs its worker, or ``this process``.
         pid: its worker's process id, or this process's; another one after a restart.
         restarts: how often it began again in a fresh worker, after a crash.
+        sandbox: the layers of its sandbox, in force and missing; None without one.
         aio: its functions, to be awaited: ``await lib.aio.f(1, 2)``.
     """
 
@@ -72,6 +73,8 @@ class Library:
         self.abi = abi
         self.isolation = opened.isolation
         self.through = opened.worker.runner.through if opened.worker else "this process"
+        confinement = opened.worker.start.confinement if opened.worker else None
+        self.sandbox = confinement.report if confinement else None
         self._ferry_encoding = encoding
         # what is declared later comes before what the header says; views of the header
         self._ferry_functions: MutableMapping[str, Signature] = ChainMap({}, header.functions)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from libferry import _core
 from libferry.binary import read
-from libferry.contract import Header, read_contract, read_header
+from libferry.contract import Contract, Header, read_contract, read_header
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -20,7 +20,7 @@ from libferry.errors import (
 )
 from libferry.guard import Expected, Loaded
 from libferry.loader import locate
-from libferry.runtime import namespaces, telemetry, wine
+from libferry.runtime import namespaces, sandboxing, telemetry, wine
 from libferry.runtime import runner as runners
 from libferry.runtime.deadline import nanoseconds, unending
 from libferry.runtime.instance import LARGEST_SIZE
@@ -30,8 +30,9 @@ from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import open_library
 from libferry.runtime.output import Output, Wish
 from libferry.runtime.worker import Start, Worker
+from libferry.sandbox import Profile
 
-Isolation = Literal["auto", "in-process", "namespace", "worker"]
+Isolation = Literal["auto", "in-process", "namespace", "worker", "sandbox"]
 Threads = Literal["many", "one"]
 
 SPIN_NS = 50_000  # about what it costs to wake an idle processor
@@ -46,6 +47,8 @@ def load(
     include: Iterable[str | os.PathLike[str]] = (),
     define: Mapping[str, str | int | None] | None = None,
     isolation: Isolation = "auto",
+    profile: str | os.PathLike[str] | Profile | None = None,
+    require: str | Iterable[str] = (),
     sysroot: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
     encoding: str | None = "utf-8",
@@ -70,10 +73,15 @@ def load(
             for (docs/contract.md); it may name the header itself.
         include: folders in which to look for what the header includes.
         define: macros to define before it, by name.
-        isolation: ``"in-process"``, ``"worker"`` (a process of its own), or ``"auto"``:
+        isolation: ``"in-process"``, ``"worker"`` (a process of its own), ``"sandbox"`` (a
+            worker that may do what its profile says, and nothing else), or ``"auto"``:
             in-process if this process can hold it. ``"namespace"``: in this process, with
             everything it needs apart from all else here, so that two versions of a library
             live side by side (libferry.runtime.namespaces).
+        profile: of a sandbox (docs/sandbox.md): a name such as ``"pure"``, the default; the
+            path of a TOML file; or a ``libferry.sandbox.Profile``.
+        require: layers of the sandbox without which the library is not loaded, or
+            ``"all"``; ``lib.sandbox`` and ``libferry doctor`` list them.
         sysroot: a folder with the target's C library, for libraries of another system.
         timeout: seconds a call may take; then its worker is ended. Workers only.
         encoding: of ``char`` strings; None gives and takes bytes.
@@ -108,13 +116,22 @@ def load(
         LoadError: its own loader refused it.
         NamespacesFull: this process can hold no further namespace.
         UnexpectedCode: what was loaded is not what ``expect`` says.
-        DeclarationError: the header cannot be read, or declares what cannot be called.
+        DeclarationError: the header cannot be read, or declares what cannot be called; or
+            the profile cannot.
+        SandboxUnavailable: a layer that was required is missing, or this kind of library
+            cannot be put into a sandbox.
     """
     if isolation not in get_args(Isolation):
         raise ArgumentTypeError(
             "load a library",
             f"isolation is {isolation!r}",
-            hint="'auto', 'in-process', 'namespace' or 'worker'",
+            hint="'auto', 'in-process', 'namespace', 'worker' or 'sandbox'",
+        )
+    if isolation != "sandbox" and (profile is not None or require):
+        raise ArgumentTypeError(
+            "load a library",
+            f"it has a profile or requires layers, and isolation is {isolation!r}",
+            hint="add isolation='sandbox'",
         )
     if threads not in ("many", "one", None):
         raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
@@ -153,20 +170,35 @@ def load(
             hint="isolation='auto' gives it a worker of its own",
         )
     # read the declarations first: what cannot be declared needs no process
-    declared = _declared(abi.name, header, contract, include, define or {})
+    promised = read_contract(contract) if contract is not None else None
+    declared = _declared(abi.name, header, promised, include, define or {})
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = nanoseconds(timeout, "load a library")
     expected = None if expect is None else Expected.of(expect)
     sealed = verified(binary, expected)
     namespace = again = None
-    if isolation == "worker" or not fits:
+    if isolation in ("worker", "sandbox") or not fits:
+        runner = runners.find(abi.name, root)
+        size = _pages(arena or ARENA[abi.pointer_size])
+        confinement = None
+        if isolation == "sandbox":
+            confinement = sandboxing.confinement(
+                binary,
+                runner,
+                profile=profile,
+                more=promised.sandbox if promised else None,
+                require=require,
+                sysroot=root,
+                arena=size,
+            )
         start = Start(
-            runners.find(abi.name, root),
-            arena=_pages(arena or ARENA[abi.pointer_size]),
+            runner,
+            arena=size,
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
             one_thread=one_thread,
             output=Output(file.name, output),
+            confinement=confinement,
         )
         again = Again(start, restart, spare, expected)
         worker = Worker(start)
@@ -232,7 +264,7 @@ def _check_encoding(encoding: str | None) -> None:
 def _declared(
     abi_name: str,
     header: str | os.PathLike[str] | Header | None,
-    contract: str | os.PathLike[str] | None,
+    promised: Contract | None,
     include: Iterable[str | os.PathLike[str]],
     define: Mapping[str, str | int | None],
 ) -> Header:
@@ -242,6 +274,6 @@ def _declared(
     given = None
     if header is not None:
         given = read_header(header, abi_name, include=include, define=define)
-    if contract is not None:
-        return read_contract(contract).header(abi_name, given)
+    if promised is not None:
+        return promised.header(abi_name, given)
     return given or Header({}, {})

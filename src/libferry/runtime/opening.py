@@ -13,6 +13,7 @@ from libferry.runtime import wine
 from libferry.runtime.loaded import Contents
 from libferry.runtime.services import Services
 from libferry.runtime.worker import Worker
+from libferry.sandbox.policy import LOADING, SERVING
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Opened:
     @property
     def isolation(self) -> str:
         """How far away it is kept, as ``load`` takes it."""
-        return "worker" if self.worker else "namespace" if self.contents.namespace else "in-process"
+        if self.worker:
+            return "sandbox" if self.worker.start.confinement else "worker"
+        return "namespace" if self.contents.namespace else "in-process"
 
     def close(self) -> None:
         """Close it, and end its worker."""
@@ -52,9 +55,11 @@ def open_library(binary: Binary, abi: str, session: _core.Session, contents: Con
         UnexpectedCode: something else was loaded than was expected.
     """
     services = Services(session, abi)
+    session.phase = LOADING
     handle, message = contents.open(services)
     if not handle:
         raise _refused(binary, abi, message, contents.windows)
+    session.phase = SERVING
     if contents.windows:
         _choose_errno(services, binary)
     elif contents.worker and contents.worker.start.output.both:

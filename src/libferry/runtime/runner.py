@@ -36,6 +36,7 @@ class Runner:
         command: the words before the worker's own arguments.
         environment: variables to set for it.
         windows: whether the worker is a Windows program under Wine.
+        emulated: whether the worker's code is for another CPU, and runs in qemu-user.
     """
 
     abi: str
@@ -43,6 +44,7 @@ class Runner:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     windows: bool = False
+    emulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,8 @@ def _through_qemu(abi_name: str, native: _Native, worker: Path, sysroot: Path | 
         )
     root = sysroot or Path(native.sysroot)
     _interpreter(abi_name, native, root)
-    return Runner(abi_name, Path(qemu).name, (qemu, "-L", str(root), str(worker)))
+    command = (qemu, "-L", str(root), str(worker))
+    return Runner(abi_name, Path(qemu).name, command, emulated=True)
 
 
 @cache

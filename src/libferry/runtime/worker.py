@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from libferry import _core
-from libferry.errors import FerryError, LibraryCrashed, NoRunner
+from libferry.errors import FerryError, LibraryCrashed, NoRunner, SandboxViolation
 from libferry.runtime import crash, events, output, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.output import Output, Pipes
 from libferry.runtime.process import Process
 from libferry.runtime.runner import Runner
+from libferry.sandbox.confine import Confinement
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
 SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
@@ -65,8 +66,7 @@ class Start:
         timeout_ns: how long a call may take; 0 is for ever.
         one_thread: whether its calls are made one after the other.
         output: where goes what it writes to its standard streams.
-        plan: how it is confined before it runs (``native/confine.h``); None: not at all.
-        policy: what of the calls that its filter hands to us are allowed.
+        confinement: its sandbox; None is none.
     """
 
     runner: Runner
@@ -75,8 +75,7 @@ class Start:
     timeout_ns: int
     one_thread: bool
     output: Output = field(default_factory=lambda: Output("worker"))
-    plan: bytes | None = None
-    policy: bytes = b""
+    confinement: Confinement | None = None
 
 
 def _is_inherited(descriptor: int) -> bool:
@@ -140,13 +139,13 @@ class Worker:
                     end,
                     START_TIMEOUT_NS,
                     listener=listener,
-                    policy=start.policy,
+                    policy=start.confinement.policy if start.confinement else b"",
                 )
             except BaseException as error:
                 self._process.kill()
                 self._process.wait()
                 pipes.finish()
-                if isinstance(error, LibraryCrashed):
+                if isinstance(error, LibraryCrashed) and not isinstance(error, SandboxViolation):
                     raise self._failed(error.happened) from None
                 if isinstance(error, OSError) and not isinstance(error, FerryError):
                     raise self._failed(str(error)) from None
@@ -172,7 +171,11 @@ class Worker:
     def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
         """The process, and the listener of its filter or -1."""
         streams = self._pipes.child
+        confinement = self.start.confinement
         environment = child_environment(self.runner.environment)
+        if confinement:
+            environment = dict(confinement.environment)
+            confinement.watch(self.session)
         memory = self.session.memory
         try:
             if self.runner.windows:
@@ -191,10 +194,11 @@ class Worker:
             pid, pidfd, listener = _core.spawn(
                 [os.fsencode(word) for word in words],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+                # a terminal can be typed to: a sandbox has none
                 {SOCKET: theirs.fileno(), MEMORY: memory}
-                | ({1: 1} if _is_inherited(1) else {})
+                | ({1: 1} if not confinement and _is_inherited(1) else {})
                 | streams,
-                self.start.plan,
+                confinement.plan if confinement else None,
             )
             return Process(pid, pidfd), listener
         except OSError as error:
@@ -216,6 +220,8 @@ class Worker:
 
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
+        if self.start.confinement:
+            self.start.confinement.leave(self.session)
         self.session.close()
         self._end()
 

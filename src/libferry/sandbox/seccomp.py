@@ -1,0 +1,203 @@
+"""A profile as a seccomp filter: BPF, made by libseccomp.
+
+The filter has four answers. ALLOW, for what is on the list and on every hot path; the
+kernel keeps a map of the calls that are always allowed and does not even run the filter
+for them (Linux 5.11). ERRNO, for what a profile refuses quietly. For everything else
+USER_NOTIF: the supervisor looks at the path, the address, the phase, and lets it pass or
+ends the worker (native/confine.h). On a kernel without that, TRAP: the worker's own
+handler writes down the number and dies. There nobody can look at paths, so calls with
+paths are allowed, and Landlock and the mount namespace alone decide.
+
+Which numbers mean what depends on how the kernel was entered. A 64-bit program can enter
+it the 32-bit way (``int 0x80``, where 2 is fork and not open), or by x32's numbers: such
+calls are of another architecture to seccomp, and no such call is ever allowed. An i386 worker
+begins as code of this 64-bit process, which executes it: it gets two filters in one, and
+the 64-bit one allows what that takes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from libferry.errors import DeclarationError, SandboxUnavailable
+from libferry.sandbox import calls
+from libferry.sandbox.needs import needs_of
+from libferry.sandbox.profile import ANY, Profile
+from libferry.sandbox.rules import Rule, parse_errno, parse_rule
+
+if TYPE_CHECKING:
+    import pyseccomp
+
+_BINARY_TREE = 2  # seccomp_attr_set(3), SCMP_FLTATR_CTL_OPTIMIZE
+_LARGEST = 1 << 20  # bytes of a filter; the kernel takes 32 KiB
+
+# What the child of this process still calls between its filter and its execve
+# (native/confine.h), and what ends it if that fails.
+_BEFORE_EXECVE = ("futex", "exit", "exit_group")
+
+
+@lru_cache(maxsize=64)
+def _compiled(
+    rules: tuple[tuple[str, str], ...], arch: int, host: int, notify: bool, own_pids: bool
+) -> bytes:
+    import pyseccomp
+
+    default = pyseccomp.NOTIFY if notify else pyseccomp.TRAP
+    filters = _Filter(arch, default)
+    read = [(parse_rule(text), error) for text, error in rules]
+    for rule, error in sorted(read, key=lambda one: bool(one[0].conditions)):
+        filters.add(rule, pyseccomp.ERRNO(parse_errno(error)) if error else pyseccomp.ALLOW)
+    if own_pids:
+        # In a pid namespace of its own the worker is 1 and there is nobody else; a
+        # runtime such as Go's signals its threads all the time.
+        for name in calls.SIGNAL_CALLS.keys() - {"tkill"}:
+            filters.add(parse_rule(f"{name}(0 == 1)"), pyseccomp.ALLOW)
+    if not notify:
+        for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS, *calls.SIGNAL_CALLS):
+            filters.add(Rule(name), pyseccomp.ALLOW)
+    made = filters.made
+    if arch != host:
+        before = _Filter(host, default)
+        for name in _BEFORE_EXECVE if notify else (*_BEFORE_EXECVE, "execve"):
+            before.add(Rule(name), pyseccomp.ALLOW)
+        made.merge(before.made)
+    return _exported(made)
+
+
+def compile_filter(
+    profile: Profile,
+    arch: int,
+    host: int,
+    *,
+    emulated: bool = False,
+    notify: bool = True,
+    own_pids: bool = True,
+) -> bytes:
+    """The filter of a profile: an array of ``struct sock_filter``.
+
+    Args:
+        profile: what is allowed.
+        arch: the audit architecture that the worker's code, or its emulator's, runs on.
+        host: that of this process.
+        emulated: whether it is an emulator that runs there.
+        notify: whether this kernel can hand calls to a supervisor.
+        own_pids: whether the worker has a pid namespace of its own.
+
+    Raises:
+        DeclarationError: a rule names no system call.
+        SandboxUnavailable: there is no libseccomp.
+    """
+    try:
+        return _compiled(_rules(profile, emulated), arch, host, notify, own_pids)
+    except ImportError as error:
+        raise _no_libseccomp(str(error)) from None
+    except RuntimeError as error:  # pyseccomp is there, and libseccomp is not
+        raise _no_libseccomp(str(error)) from None
+    except ValueError as error:
+        raise DeclarationError(
+            f"compile the profile {profile.name}",
+            str(error),
+            hint="names are those of man-pages section 2; `man 2 syscalls` lists them",
+        ) from None
+
+
+def _no_libseccomp(happened: str) -> SandboxUnavailable:
+    return SandboxUnavailable(
+        "compile a seccomp filter",
+        happened,
+        hint="pip install 'libferry[sandbox]', and libseccomp: apt-get install libseccomp2",
+    )
+
+
+def _rules(profile: Profile, emulated: bool) -> tuple[tuple[str, str], ...]:
+    """All rules that hold, each with the error it gives or ''; earlier ones come first."""
+    whole = profile
+    for need in needs_of(profile, emulated=emulated):
+        whole = need.adding(whole)
+    rules = [(rule, "") for rule in whole.allow]
+    rules += [(rule, error) for rule, error in whole.refuse.items()]
+    rules += [(rule, "") for rule in _sockets(profile)]
+    return tuple(rules)
+
+
+def _sockets(profile: Profile) -> Iterable[str]:
+    """Which sockets may be made, and what with.
+
+    A list of ports is the supervisor's to look at (policy.py), and Landlock's to enforce.
+    UDP has none, and connects by the same call.
+    """
+    kinds = []
+    if profile.connect or profile.listen:
+        kinds.append("SOCK_STREAM")
+    if profile.datagrams:
+        kinds.append("SOCK_DGRAM")
+        yield from ("connect", "sendto", "sendmsg", "sendmmsg")
+    elif profile.network:
+        yield "sendto(4 == 0)"  # send(2), which of TCP is all that is needed
+    if ANY in profile.connect:
+        yield "connect"
+    if ANY in profile.listen:
+        yield "bind"
+    for family in ("AF_INET", "AF_INET6"):
+        for kind in kinds:
+            yield f"socket(0 == {family}, 1 & SOCK_TYPE_MASK == {kind})"
+
+
+class _Filter:
+    """A filter for one architecture."""
+
+    def __init__(self, arch: int, default: int) -> None:
+        import pyseccomp
+
+        self.arch = arch
+        self.made: pyseccomp.SyscallFilter = pyseccomp.SyscallFilter(default)
+        if arch != pyseccomp.system_arch():
+            self.made.add_arch(arch)
+            self.made.remove_arch(pyseccomp.Arch.NATIVE)
+        # another way into the kernel: told like the rest, or ended at once
+        foreign = default if default == pyseccomp.NOTIFY else pyseccomp.KILL_PROCESS
+        self.made.set_attr(pyseccomp.Attr.ACT_BADARCH, foreign)
+        self.made.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)
+        self._whole: set[str] = set()  # calls with a rule without conditions
+
+    def add(self, rule: Rule, action: int) -> None:
+        """Add a rule, unless there is one for the whole call."""
+        import pyseccomp
+
+        nr = calls.number(rule.name, self.arch)
+        if nr is None or rule.name in self._whole:
+            return
+        if rule.name in calls.PROTECTION_CALLS and _takes_a_structure(rule.name, self.arch):
+            return
+        if not rule.conditions:
+            self._whole.add(rule.name)
+        arguments = [
+            pyseccomp.Arg(one.argument, pyseccomp.EQ, one.value)
+            if one.mask is None
+            else pyseccomp.Arg(one.argument, pyseccomp.MASKED_EQ, one.mask, one.value)
+            for one in rule.conditions
+        ]
+        # libseccomp takes this machine's numbers and translates them itself
+        here = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, rule.name)
+        if here == calls.NO_SUCH_CALL:
+            if self.arch != pyseccomp.system_arch():
+                return  # it cannot translate what it does not know; policy.py allows it
+            here = nr
+        try:
+            self.made.add_rule(action, here, *arguments)
+        except OSError as error:
+            raise ValueError(f"{rule.name}: {os.strerror(error.errno or 0)}") from None
+
+
+def _takes_a_structure(name: str, arch: int) -> bool:
+    """i386's first mmap has its arguments in memory; C libraries use mmap2."""
+    return name == "mmap" and arch == calls.AUDIT_ARCH["i386"]
+
+
+def _exported(made: pyseccomp.SyscallFilter) -> bytes:
+    with open(os.memfd_create("libferry-filter", os.MFD_CLOEXEC), "w+b", buffering=0) as file:
+        made.export_bpf(file)
+        return os.pread(file.fileno(), _LARGEST, 0)
