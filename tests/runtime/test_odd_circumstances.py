@@ -59,16 +59,20 @@ def test_names_of_c_that_begin_like_private_ones_are_functions(compile_c: Compil
         assert (lib._read(1), lib._open(1)) == (2, 3)
 
 
-def test_a_worker_starts_though_the_standard_streams_are_closed(library_file: Path) -> None:
+def test_a_worker_starts_though_the_standard_streams_are_closed(
+    library_file: Path, tmp_path: Path
+) -> None:
     script = (
         "import os, sys, libferry as ferry\n"
         f"lib = ferry.load({str(library_file)!r}, isolation='worker',\n"
         "                 header='int add(int, int);')\n"
+        f"with open({str(tmp_path / 'pid')!r}, 'w') as file: file.write(str(lib.pid))\n"
         "os._exit(lib.add(40, 2))\n"
     )
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script])
         assert done.returncode == 42, closed
+        assert ended(int((tmp_path / "pid").read_text())), closed  # it has no end of ours
 
 
 def test_a_library_that_forks_leaves_no_second_worker(worker: ferry.Library) -> None:

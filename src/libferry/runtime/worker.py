@@ -52,13 +52,17 @@ class Start:
     policy: bytes = b""
 
 
-def _is_open(descriptor: int) -> bool:
-    """Whether this process was started with that standard stream, and has it still."""
+def _is_stream(descriptor: int) -> bool:
+    """Whether this process has that standard stream.
+
+    One that was started without is given its number for the next thing it opens, such as
+    our own end of the socket: with that a worker would never learn of our end. What
+    Python opens is not inheritable.
+    """
     try:
-        os.fstat(descriptor)
+        return os.get_inheritable(descriptor)
     except OSError:
         return False
-    return True
 
 
 class Worker:
@@ -141,7 +145,7 @@ class Worker:
                 [os.fsencode(word) for word in words],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
                 {SOCKET: theirs.fileno(), MEMORY: memory}
-                | {n: n for n in (1, 2) if _is_open(n) and n not in (theirs.fileno(), memory)},
+                | {number: number for number in (1, 2) if _is_stream(number)},
                 self.start.plan,
             )
             return Process(pid, pidfd), listener
