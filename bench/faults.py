@@ -316,12 +316,6 @@ HOSTS = 20
 GONE_SECONDS = 10.0
 
 
-def _left() -> set[str]:
-    """Files that a host might leave."""
-    places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
-    return {str(file) for place in places for file in place.glob("*ferry*")}
-
-
 def _is_gone(pid: int) -> bool:
     until = time.monotonic() + GONE_SECONDS
     while time.monotonic() < until:
@@ -338,18 +332,23 @@ def LIFE() -> list[list[str]]:  # noqa: N802 # beside the sections
     """End hosts in every way; what of theirs is left, in lines of a table."""
     lines = []
     for how, code in ENDS.items():
-        survivors, before = 0, _left()
+        survivors = files = 0
         for _ in range(HOSTS):
             with tempfile.TemporaryDirectory(prefix="life-") as folder:
-                note = Path(folder) / "pid"
+                note, scratch = Path(folder) / "pid", Path(folder) / "tmp"
+                scratch.mkdir()
+                shared = set(os.listdir("/dev/shm"))
                 script = (
                     "import os, signal, threading, time, libferry as ferry\n"
                     f"lib = ferry.load({str(library('x86_64-sysv'))!r}, header={HEADER!r},\n"
                     "                 isolation='worker')\n"
                     f"lib.add(1, 2); open({str(note)!r}, 'w').write(str(lib.pid))\n{code}\n"
                 )
-                subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+                environment = os.environ | {"TMPDIR": str(scratch)}
+                command = [sys.executable, "-c", script]
+                subprocess.run(command, env=environment, check=False, timeout=60)
                 survivors += not _is_gone(int(note.read_text()))
-        files = len(_left() - before)
+                files += len(list(scratch.iterdir()))
+                files += sum("ferry" in name for name in {*os.listdir("/dev/shm")} - shared)
         lines.append([how, str(HOSTS), str(survivors), str(files)])
     return lines
