@@ -53,10 +53,11 @@ def _compiled(
     if own_pids:
         # In a pid namespace of its own the worker is 1 and there is nobody else; a
         # runtime such as Go's signals its threads all the time.
-        for name in calls.SIGNAL_CALLS.keys() - {"tkill"}:
+        for name in calls.SIGNAL_CALLS.keys() - {calls.BY_THREAD}:
             filters.add(parse_rule(f"{name}(0 == 1)"), pyseccomp.ALLOW)
+        filters.add(Rule(calls.BY_THREAD), pyseccomp.ALLOW)
     if not notify:
-        for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS, *calls.SIGNAL_CALLS):
+        for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS):
             filters.add(Rule(name), pyseccomp.ALLOW)
     made = filters.made
     if arch != host:
