@@ -118,9 +118,7 @@ def places(profile: Profile, program: Program) -> Places:
         starting |= {f"/{folder}": _EXECUTE for folder in DEFAULT_FOLDERS.get(program.host, ())}
     loading = _joined([always, libraries, dict.fromkeys(files, _CODE), {program.worker: _CODE}])
     serving = _joined([always, libraries]) if profile.code else always
-    absent = [
-        path for table in (*tables, profile) for path in _expanded(table.absent, program)
-    ]
+    absent = [path for table in (*tables, profile) for path in _expanded(table.absent, program)]
     return Places(
         _joined([loading, starting]),
         loading,
@@ -215,9 +213,7 @@ def _origin(binary: Binary, folders: Iterable[str]) -> tuple[str, ...]:
     return tuple(_absolute(folder) for folder in filled if folder.startswith("/"))
 
 
-def _find(
-    name: str, own: Iterable[str], folders: Iterable[str], program: Program
-) -> str | None:
+def _find(name: str, own: Iterable[str], folders: Iterable[str], program: Program) -> str | None:
     """Where the loader will find a needed library; None if that is open to it anyway."""
     if "/" in name:
         return os.path.abspath(name)

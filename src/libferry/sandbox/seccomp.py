@@ -92,7 +92,7 @@ def compile_filter(
         SandboxUnavailable: there is no libseccomp.
     """
     try:
-        return _compiled(_rules(profile, emulated), arch, host, notify, own_pids)
+        return _compiled(_rules(profile, arch, emulated), arch, host, notify, own_pids)
     except ImportError as error:
         raise _no_libseccomp(str(error)) from None
     except RuntimeError as error:  # pyseccomp is there, and libseccomp is not
@@ -113,7 +113,7 @@ def _no_libseccomp(happened: str) -> SandboxUnavailable:
     )
 
 
-def _rules(profile: Profile, emulated: bool) -> tuple[tuple[str, str], ...]:
+def _rules(profile: Profile, arch: int, emulated: bool) -> tuple[tuple[str, str], ...]:
     """All rules that hold, each with the error it gives or ''; earlier ones come first."""
     whole = profile
     for need in needs_of(profile, emulated=emulated):
@@ -121,7 +121,18 @@ def _rules(profile: Profile, emulated: bool) -> tuple[tuple[str, str], ...]:
     rules = [(rule, "") for rule in whole.allow]
     rules += [(rule, error) for rule, error in whole.refuse.items()]
     rules += [(rule, "") for rule in _sockets(profile)]
+    if profile.network and hides_sockets(arch):
+        rules.append(("socketcall", ""))
     return tuple(rules)
+
+
+def hides_sockets(arch: int) -> bool:
+    """Whether what a socket is made for lies in memory, where a filter cannot look.
+
+    glibc for i386 makes all calls of sockets by socketcall(2), unless it was built for
+    Linux 4.3 and later alone.
+    """
+    return arch == calls.AUDIT_ARCH["i386"]
 
 
 def _sockets(profile: Profile) -> Iterable[str]:
