@@ -74,6 +74,12 @@ def test_without_namespaces_violations_are_still_told(lacking: Any) -> None:
             lib.call(62, os.getpid(), 0, 0, 0, 0, 0)
 
 
+def test_nobody_else_is_signalled_where_nothing_can_be_looked_at(lacking: Any) -> None:
+    lacking(user_notification=False, namespaces=[])
+    with sandboxed() as lib, pytest.raises(SandboxViolation, match="kill of process"):
+        lib.call(62, os.getpid(), 0, 0, 0, 0, 0)
+
+
 @pytest.mark.parametrize("abi", [0, 1, 2, 3, 4, 5, 6])
 def test_every_abi_of_landlock_is_asked_for_what_it_has(lacking: Any, abi: int) -> None:
     lacking(landlock=abi)

@@ -175,6 +175,15 @@ def test_a_client_connects_and_does_not_listen(server: int) -> None:
     )
 
 
+@pytest.mark.parametrize("abi", ABIS)
+def test_a_client_of_any_kind_connects_and_says_what_does_not_hold(abi: str, server: int) -> None:
+    with sandboxed("network-client", abi) as lib:
+        assert lib.connect_to("127.0.0.1", server) == 0
+        assert lib.sandbox is not None
+        missing = {layer.name for layer in lib.sandbox.missing}
+    assert ("socket kinds" in missing) == (abi == "i386-sysv")
+
+
 def test_a_server_listens_and_does_not_connect(server: int) -> None:
     with sandboxed("network-server") as lib:
         assert lib.listen_on(0) == 0

@@ -130,6 +130,8 @@ SIGNAL_CALLS: Mapping[str, int] = MappingProxyType(
     {"kill": 0, "tgkill": 0, "tkill": 0, "rt_sigqueueinfo": 0, "rt_tgsigqueueinfo": 0}
 )
 
+BY_THREAD = "tkill"  # the one that names a thread
+
 # Calls that make memory executable: which argument is the protection.
 PROTECTION_CALLS: Mapping[str, int] = MappingProxyType(
     {"mmap": 2, "mmap2": 2, "mprotect": 2, "pkey_mprotect": 2}

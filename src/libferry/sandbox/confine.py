@@ -98,7 +98,13 @@ def confine(
         )
     if learns_at is not None:
         return _learning(profile, program, environment, has, learns_at)
-    report = Report(profile, layers.layers_of(profile, has))
+    arch, host = _archs(program)
+    lacking = {}
+    if profile.network and seccomp.hides_sockets(arch):
+        lacking["socket kinds"] = (
+            "a 32-bit C library makes sockets by socketcall(2), which hides it"
+        )
+    report = Report(profile, layers.layers_of(profile, has, lacking))
     layers.check(report, require)
     where = places(profile, program)
     everything = where.all
@@ -108,7 +114,6 @@ def confine(
     own_root = "mount" in has.namespaces
     own_pids = "pid" in has.namespaces
     proc = proc_options() if own_root and own_pids else None
-    arch, host = _archs(program)
     steps = _namespaces(profile, has)
     if own_root:
         steps += mounts.steps(everything, followed, own_proc=proc)

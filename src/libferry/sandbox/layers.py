@@ -126,6 +126,12 @@ _FACTS = (
         "5.5",
         lambda kernel: kernel.notification,
     ),
+    _Fact(
+        "socket kinds",
+        "sockets that are neither TCP nor UDP, and those that the profile has no use for",
+        "3.17",
+        lambda kernel: kernel.seccomp,
+    ),
     _Fact("landlock", "files outside the profile's lists, by whatever path", "5.13", _landlock(1)),
     _Fact(
         "landlock network",

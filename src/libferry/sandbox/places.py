@@ -64,12 +64,14 @@ class Places:
     Attributes:
         starting, loading, serving: what there is, in each phase.
         absent: what may be asked for in all of them, and is not there.
+        searched: where the loader may ask, while it loads, for what is not there.
     """
 
     starting: Mapping[str, int]
     loading: Mapping[str, int]
     serving: Mapping[str, int]
     absent: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
 
     @property
     def all(self) -> dict[str, int]:
@@ -80,14 +82,20 @@ class Places:
     def phases(self) -> list[dict[str, int]]:
         """What may be asked for in each phase, in their order."""
         asked = dict.fromkeys(self.absent, _READ)
-        return [_joined((phase, asked)) for phase in (self.starting, self.loading, self.serving)]
+        searched = dict.fromkeys(self.searched, _READ)
+        return [
+            _joined((self.starting, asked, searched)),
+            _joined((self.loading, asked, searched)),
+            _joined((self.serving, asked)),
+        ]
 
 
 def places(profile: Profile, program: Program) -> Places:
     """Where a library with that profile may go."""
     folders = _library_folders(program)
     if _SEARCH in profile.environment:
-        folders += filter(None, os.environ.get(_SEARCH, "").replace(";", ":").split(":"))
+        named = os.environ.get(_SEARCH, "").replace(";", ":").split(":")
+        folders += [_absolute(folder) for folder in named if folder.startswith("/")]
     loader = need("loader")
     tables = [need("worker"), need("qemu")] if program.emulated else [need("worker")]
     # iconv(3) and setlocale(3) read a table of encodings, which differs by CPU
@@ -104,16 +112,20 @@ def places(profile: Profile, program: Program) -> Places:
             dict.fromkeys(_expanded(loader.read, program), _READ),
         ]
     )
-    files = [str(path) for path in _closure(program, folders)]
+    files, searched = _closure(program, folders)
     starting = {program.worker: _CODE, program.command[0]: _EXECUTE}
     if program.emulated:  # whose own interpreter is executed with it
         starting |= {f"/{folder}": _EXECUTE for folder in DEFAULT_FOLDERS.get(program.host, ())}
     loading = _joined([always, libraries, dict.fromkeys(files, _CODE), {program.worker: _CODE}])
     serving = _joined([always, libraries]) if profile.code else always
-    absent = [
-        path for table in (*tables, loader, profile) for path in _expanded(table.absent, program)
-    ]
-    return Places(_joined([loading, starting]), loading, serving, tuple(absent))
+    absent = [path for table in (*tables, profile) for path in _expanded(table.absent, program)]
+    return Places(
+        _joined([loading, starting]),
+        loading,
+        serving,
+        tuple(absent),
+        (*searched, *_expanded(loader.absent, program)),
+    )
 
 
 def _of(profile: Profile, program: Program) -> dict[str, int]:
@@ -142,10 +154,15 @@ def _expanded(paths: Iterable[str], program: Program) -> list[str]:
         elif path.split("/", 1)[0] == LIBRARY:
             if program.library is not None:
                 folder = str(program.library.path.absolute().parent)
-                expanded.append(os.path.normpath(folder + path[len(LIBRARY) :]))
+                expanded.append(_absolute(folder + path[len(LIBRARY) :]))
         else:
-            expanded.append(os.path.normpath(os.path.expanduser(path)))
+            expanded.append(_absolute(os.path.expanduser(path)))
     return expanded
+
+
+def _absolute(path: str) -> str:
+    """The path as the supervisor compares it: absolute, with single slashes."""
+    return "/" + os.path.abspath(path).lstrip("/")
 
 
 def _library_folders(program: Program) -> list[str]:
@@ -163,48 +180,51 @@ def _library_folders(program: Program) -> list[str]:
     return list(dict.fromkeys(folders))
 
 
-def _closure(program: Program, folders: Sequence[str]) -> list[Path]:
-    """The library, and what it needs that is not in the system's folders."""
+def _closure(program: Program, folders: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The library with what it needs that is not in the system's folders, and where the
+    loader will have looked for it."""
     if program.library is None:
-        return []
-    found: dict[Path, None] = {program.library.path.absolute(): None}
+        return [], []
+    found: dict[str, None] = {str(program.library.path.absolute()): None}
+    searched: dict[str, None] = {}
     waiting: list[tuple[Binary, tuple[str, ...]]] = [(program.library, ())]
     while waiting and len(found) < _MOST_NEEDED:
         binary, inherited = waiting.pop()
         rpath = () if binary.runpath else (*_origin(binary, binary.rpath), *inherited)
+        own = (*rpath, *_origin(binary, binary.runpath))
+        searched |= dict.fromkeys(own)
         for name in binary.needed:
-            path = _find(name, (*rpath, *_origin(binary, binary.runpath)), folders, program)
+            path = _find(name, own, folders, program)
             if path is None or path in found:
                 continue
             found[path] = None
             try:
-                waiting.append((read(path), rpath))
+                waiting.append((read(Path(path)), rpath))
             except (FerryError, OSError):
                 continue  # the loader will say what is wrong with it
-    return list(found)
+    return list(found), list(searched)
 
 
 def _origin(binary: Binary, folders: Iterable[str]) -> tuple[str, ...]:
     """Search folders with ``$ORIGIN`` (ld.so(8)) filled in."""
     here = str(binary.path.absolute().parent)
-    return tuple(
-        os.path.normpath(folder.replace("${ORIGIN}", here).replace("$ORIGIN", here))
-        for folder in folders
-    )
+    filled = (folder.replace("${ORIGIN}", here).replace("$ORIGIN", here) for folder in folders)
+    # one that is no absolute path would count from the current folder, and that is "/"
+    return tuple(_absolute(folder) for folder in filled if folder.startswith("/"))
 
 
-def _find(name: str, own: Iterable[str], folders: Iterable[str], program: Program) -> Path | None:
+def _find(name: str, own: Iterable[str], folders: Iterable[str], program: Program) -> str | None:
     """Where the loader will find a needed library; None if that is open to it anyway."""
     if "/" in name:
-        return Path(name).absolute()
+        return os.path.abspath(name)
     for folder in own:
         if os.path.exists(path := os.path.join(folder, name)):
-            return Path(path)
+            return path
     if program.sysroot is not None or any(
         os.path.exists(os.path.join(folder, name)) for folder in folders
     ):
         return None
     try:
-        return locate(name, cpu=program.cpu).absolute()
+        return str(locate(name, cpu=program.cpu).absolute())
     except FerryError:
         return None

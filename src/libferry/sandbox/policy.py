@@ -162,10 +162,9 @@ def _rows(
         rows += [_row(PORT, name, arch, port=port) for port in ports if isinstance(port, int)]
     for name in calls.ADDRESS_CALLS:
         rows.append(_row(ALLOW, name, arch))  # in no phase: only for the address to be told
-    for name in calls.SIGNAL_CALLS:
-        # where it is 1, the filter has let those to itself pass; tkill names a thread
-        kind = ALLOW if own_pids and name != "tkill" else SELF_SIGNAL
-        rows.append(_row(kind, name, arch))
+    # in a pid namespace, where it is 1, the filter has let those to itself pass
+    signals = ALLOW if own_pids and not processes else SELF_SIGNAL
+    rows += [_row(signals, name, arch) for name in calls.SIGNAL_CALLS]
     rows += [_Row(arch, calls.NEWER[name], ALLOW, phases=_ALL_PHASES) for name in newer]
     return tuple(row.pack() for row in rows if row is not None)
 

@@ -53,10 +53,11 @@ def _compiled(
     if own_pids:
         # In a pid namespace of its own the worker is 1 and there is nobody else; a
         # runtime such as Go's signals its threads all the time.
-        for name in calls.SIGNAL_CALLS.keys() - {"tkill"}:
+        for name in calls.SIGNAL_CALLS.keys() - {calls.BY_THREAD}:
             filters.add(parse_rule(f"{name}(0 == 1)"), pyseccomp.ALLOW)
+        filters.add(Rule(calls.BY_THREAD), pyseccomp.ALLOW)
     if not notify:
-        for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS, *calls.SIGNAL_CALLS):
+        for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS):
             filters.add(Rule(name), pyseccomp.ALLOW)
     made = filters.made
     if arch != host:
@@ -91,7 +92,7 @@ def compile_filter(
         SandboxUnavailable: there is no libseccomp.
     """
     try:
-        return _compiled(_rules(profile, emulated), arch, host, notify, own_pids)
+        return _compiled(_rules(profile, arch, emulated), arch, host, notify, own_pids)
     except ImportError as error:
         raise _no_libseccomp(str(error)) from None
     except RuntimeError as error:  # pyseccomp is there, and libseccomp is not
@@ -112,7 +113,7 @@ def _no_libseccomp(happened: str) -> SandboxUnavailable:
     )
 
 
-def _rules(profile: Profile, emulated: bool) -> tuple[tuple[str, str], ...]:
+def _rules(profile: Profile, arch: int, emulated: bool) -> tuple[tuple[str, str], ...]:
     """All rules that hold, each with the error it gives or ''; earlier ones come first."""
     whole = profile
     for need in needs_of(profile, emulated=emulated):
@@ -120,7 +121,18 @@ def _rules(profile: Profile, emulated: bool) -> tuple[tuple[str, str], ...]:
     rules = [(rule, "") for rule in whole.allow]
     rules += [(rule, error) for rule, error in whole.refuse.items()]
     rules += [(rule, "") for rule in _sockets(profile)]
+    if profile.network and hides_sockets(arch):
+        rules.append(("socketcall", ""))
     return tuple(rules)
+
+
+def hides_sockets(arch: int) -> bool:
+    """Whether what a socket is made for lies in memory, where a filter cannot look.
+
+    glibc for i386 makes all calls of sockets by socketcall(2), unless it was built for
+    Linux 4.3 and later alone.
+    """
+    return arch == calls.AUDIT_ARCH["i386"]
 
 
 def _sockets(profile: Profile) -> Iterable[str]:
