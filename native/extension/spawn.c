@@ -414,12 +414,13 @@ static bool spawn_planned(struct labour *labour, PyObject *argv, PyObject *envir
 
 static PyObject *spawn(PyObject *module, PyObject *args)
 {
-    PyObject *argv, *environment, *descriptors, *result = NULL;
+    PyObject *argv, *environment, *descriptors, *made = NULL, *result = NULL;
     Py_buffer plan = {0};
     struct labour labour;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOO!z*", &argv, &environment, &PyDict_Type, &descriptors, &plan))
+    if (!PyArg_ParseTuple(args, "OOO!z*|O!", &argv, &environment, &PyDict_Type, &descriptors, &plan,
+                          &PyList_Type, &made))
         return NULL;
     /* our own: nobody takes an item away while the child reads it */
     argv = PySequence_Tuple(argv);
@@ -428,6 +429,8 @@ static PyObject *spawn(PyObject *module, PyObject *args)
     if (descriptors && spawn_planned(&labour, argv, environment, descriptors, plan.buf,
                                      (size_t)plan.len))
         result = Py_BuildValue("iii", (int)labour.pid, labour.pidfd, labour.listener);
+    if (result && made && PyList_SetSlice(made, 0, 0, result) != 0)
+        Py_CLEAR(result);
     Py_XDECREF(argv);
     if (argv)
         Py_XDECREF(environment);
@@ -460,10 +463,11 @@ int spawn_try(const void *plan, size_t size)
 
 PyMethodDef spawn_functions[] = {
     {"spawn", spawn, METH_VARARGS,
-     "spawn(argv, environment, descriptors, plan): (pid, pidfd, listener) of a child that has\n"
-     "done what the plan says (native/confine.h) and executed argv[0]. descriptors: its\n"
-     "number for each of ours; all others are closed, standard streams that are not given\n"
-     "are /dev/null. pidfd, listener: -1 if there is none."},
+     "spawn(argv, environment, descriptors, plan, made=[]): (pid, pidfd, listener) of a child\n"
+     "that has done what the plan says (native/confine.h) and executed argv[0]. descriptors:\n"
+     "its number for each of ours; all others are closed, standard streams that are not given\n"
+     "are /dev/null. pidfd, listener: -1 if there is none. made: a list that gets the three\n"
+     "before a signal's handler can take the result away."},
     {"kernel", kernel_known, METH_NOARGS,
      "kernel(): what this kernel lets us confine with, tried once:\n"
      "landlock (ABI, 0: none), user_notification, namespaces."},

@@ -289,6 +289,7 @@ def spawn(
     environment: Sequence[bytes],
     descriptors: dict[int, int],
     plan: bytes | None,
+    made: list[int] = ...,
     /,
 ) -> tuple[int, int, int]: ...
 def kernel() -> dict[str, Any]: ...

@@ -247,13 +247,16 @@ def test_no_room_for_another_process_is_told() -> None:
 
 
 def shell(script: bytes) -> Process:
-    pid, pidfd, _ = _core.spawn([SHELL, b"-c", script], [b"PATH=/usr/bin:/bin"], {}, None)
-    return Process(pid, pidfd)
+    process = Process()
+    _core.spawn([SHELL, b"-c", script], [b"PATH=/usr/bin:/bin"], {}, None, process.made)
+    return process
 
 
 def without_pidfd(process: Process) -> Process:
     """The same process, as a kernel before 5.3 has it."""
-    return Process(process.pid, -1)
+    known = Process()
+    known.made[:] = process.pid, -1, -1
+    return known
 
 
 @pytest.fixture(params=[lambda process: process, without_pidfd], ids=["pidfd", "no pidfd"])

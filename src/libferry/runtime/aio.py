@@ -158,8 +158,8 @@ class _Waiter:
         with self._lock:
             self._calls[pending] = tell
             if not self._running:
-                self._running = True
                 threading.Thread(target=self._run, name="libferry aio", daemon=True).start()
+                self._running = True
         self.session.ring()
 
     def _run(self) -> None:

@@ -20,6 +20,7 @@ Three oddities:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import logging
@@ -307,10 +308,14 @@ class Reader:
             self._streams += streams
             if self._bell < 0:
                 self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            # there may be a bell and no thread: where there was no room for one, or Ctrl-C came
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
-            else:
-                self.ring()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:
+                    raise OSError(errno.EAGAIN, str(error)) from None
+            self.ring()
 
     def ring(self) -> None:
         """Have the thread look again."""
@@ -343,8 +348,8 @@ class Reader:
             for stream in streams:
                 if stream.blocked:
                     poll.register(STDERR, select.POLLOUT)
-                elif stream.descriptor >= 0:
-                    poll.register(stream.descriptor, select.POLLIN)
+                elif (descriptor := stream.descriptor) >= 0:  # another thread may close it
+                    poll.register(descriptor, select.POLLIN)
             ready = {descriptor for descriptor, _ in poll.poll()}
             if self._bell in ready:
                 os.eventfd_read(self._bell)
@@ -360,7 +365,7 @@ class Reader:
             self._streams = [stream for stream in self._streams if not stream.over]
             if not self._streams:
                 os.close(self._bell)
-                self._bell = -1
+                self._bell, self._thread = -1, None
             streams = list(self._streams)
         for stream in over:
             stream.done.set()
@@ -374,7 +379,7 @@ class Reader:
         self._streams = []
         if self._bell >= 0:
             os.close(self._bell)
-        self._bell = -1
+        self._bell, self._thread = -1, None
 
 
 _readers: weakref.WeakSet[Reader] = weakref.WeakSet()
@@ -402,18 +407,22 @@ class Pipes:
         self._reader = output.reader
         self.child: dict[int, int] = {}
         self._streams: list[_Stream] = []
-        for name in streams:
-            ours, theirs = os.pipe()
-            os.set_blocking(ours, False)
-            self.child[1 if name == "stdout" else 2] = theirs
-            self._streams.append(_Stream(name, ours, output))
-        self._reader.add(self._streams)
+        try:
+            for name in streams:
+                ours, theirs = os.pipe()
+                self.child[1 if name == "stdout" else 2] = theirs
+                self._streams.append(_Stream(name, ours, output))
+                os.set_blocking(ours, False)
+            self._reader.add(self._streams)
+        except BaseException:
+            self.started()
+            self.finish(wait=False)
+            raise
 
     def started(self) -> None:
         """It has its ends, or nobody ever will: let go of them."""
-        for descriptor in self.child.values():
-            os.close(descriptor)
-        self.child = {}
+        while self.child:
+            os.close(self.child.popitem()[1])
 
     def drain(self) -> None:
         """Take what was written up to now."""

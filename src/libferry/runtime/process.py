@@ -23,29 +23,32 @@ class Process:
     """A child of this process.
 
     Attributes:
-        pid: its process id, valid until it is reaped.
+        made: its number, its pidfd (-1 if this kernel has none) and its listener: for
+            ``_core.spawn``, which fills it in before Ctrl-C can come between.
         returncode: its exit code, or minus the signal's number; None until it is reaped.
     """
 
-    def __init__(self, pid: int, pidfd: int) -> None:
-        """Take over a child.
-
-        Args:
-            pid: its number.
-            pidfd: a descriptor of it, from now on ours; -1 if this kernel has none.
-        """
-        self.pid = pid
+    def __init__(self) -> None:
+        self.made: list[int] = []
         self.returncode: int | None = None
-        self._pidfd = pidfd
         self._reaping = threading.Lock()
-        self._close = weakref.finalize(self, os.close, pidfd) if pidfd >= 0 else None
+        self._close = weakref.finalize(self, _close, self.made)
+
+    @property
+    def pid(self) -> int:
+        """Its process id, valid until it is reaped."""
+        return self.made[0]
+
+    @property
+    def _pidfd(self) -> int:
+        return self.made[1]
 
     def poll(self) -> int | None:
         """Reap it if it has ended; its return code, or None."""
         with self._reaping:
             if self.returncode is None:
                 self.returncode = self._reap()
-                if self.returncode is not None and self._close:
+                if self.returncode is not None:
                     self._close()
         return self.returncode
 
@@ -91,3 +94,8 @@ class Process:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             elif self.returncode is None:
                 os.kill(self.pid, signal.SIGKILL)
+
+
+def _close(made: list[int]) -> None:
+    if made and made[1] >= 0:
+        os.close(made[1])

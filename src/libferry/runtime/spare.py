@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 
 from libferry.errors import FerryError
 from libferry.runtime.worker import Start, Worker
@@ -38,7 +39,8 @@ class Spare:
         self._making = threading.Thread(
             target=_make, args=(self._start, weakref.ref(self)), name="libferry spare", daemon=True
         )
-        self._making.start()
+        with suppress(RuntimeError):  # no room for a thread: then there is none in reserve
+            self._making.start()
 
     def take(self) -> Worker | None:
         """The worker, if it is ready and alive."""

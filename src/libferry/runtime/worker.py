@@ -91,6 +91,52 @@ def _is_inherited(descriptor: int) -> bool:
         return False
 
 
+class _Child:
+    """What there is of a worker so far: whatever ends its start, Ctrl-C too, leaves nothing.
+
+    Attributes:
+        pipes: what it writes to.
+        process: the process, which may not be there yet.
+        socket: our end.
+        end: its number, which stays when the socket is detached from it.
+        attached: whether the session has that, and the listener.
+    """
+
+    def __init__(self) -> None:
+        self.pipes: Pipes | None = None
+        self.process: Process | subprocess.Popen[bytes] = Process()
+        self.socket: socket.socket | None = None
+        self.end = -1
+        self.attached = False
+
+    @property
+    def made(self) -> list[int]:
+        """The number, the pidfd and the listener that ``_core.spawn`` gave."""
+        return self.process.made if isinstance(self.process, Process) else []
+
+    @property
+    def listener(self) -> int:
+        """Of its filter; -1 if there is none."""
+        return self.made[2] if self.made else -1
+
+    def undo(self) -> None:
+        """End and forget it."""
+        if self.pipes:
+            self.pipes.started()
+        if self.made or isinstance(self.process, subprocess.Popen):
+            self.process.kill()
+            self.process.wait()
+        if not self.attached:
+            if self.listener >= 0:
+                os.close(self.listener)
+            if self.socket and self.socket.fileno() >= 0:
+                self.socket.close()
+            elif self.end >= 0:
+                os.close(self.end)
+        if self.pipes:
+            self.pipes.finish()
+
+
 class Worker:
     """A worker process and the session it serves."""
 
@@ -123,86 +169,81 @@ class Worker:
         began = time.perf_counter()
         # under Wine its standard output is the socket; the library's is standard error
         both = start.output.both and not runner.windows
-        self._pipes = pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
-        output.belongs(self.session, pipes)
-        ours, theirs = socket.socketpair()
-        with ours, theirs, _kept_from_forks(ours, theirs):
-            try:
-                self._process, listener = self._spawn(theirs)
-            finally:
-                pipes.started()
-            _starting.discard(ours)  # from here on the session looks after it
-            end = ours.detach()
-            try:
-                self.session.attach(
-                    self._process.pid,
-                    end,
-                    START_TIMEOUT_NS,
-                    listener=listener,
-                    policy=start.confinement.policy if start.confinement else b"",
-                )
-            except BaseException as error:
-                self._process.kill()
-                self._process.wait()
-                pipes.finish()
-                if isinstance(error, LibraryCrashed) and not isinstance(error, SandboxViolation):
-                    raise self._failed(error.happened) from None
-                if isinstance(error, OSError) and not isinstance(error, FerryError):
-                    raise self._failed(str(error)) from None
-                raise
-        # with the session, which functions hold, and not with the library
-        self._end = weakref.finalize(
-            self.session,
-            _end,
-            weakref.ref(self.session),
-            self._process,
-            end,
-            pipes,
-            os.getpid(),
-        )
+        child = _Child()
+        try:
+            child.pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
+            self._begin(child)
+        except BaseException as error:
+            child.undo()
+            if isinstance(error, LibraryCrashed) and not isinstance(error, SandboxViolation):
+                raise self._failed(error.happened) from None
+            if isinstance(error, OSError) and not isinstance(error, FerryError):
+                raise self._failed(str(error)) from None
+            raise
         seconds = time.perf_counter() - began
         events.started(self.session, start.output.name, self.pid, runner, seconds)
+
+    def _begin(self, child: _Child) -> None:
+        """Start it, and put into ``child`` what there is of it at once."""
+        pipes = child.pipes
+        assert pipes is not None
+        self._pipes = pipes
+        output.belongs(self.session, pipes)
+        child.socket, theirs = socket.socketpair()
+        ours = child.socket
+        with theirs, _kept_from_forks(ours, theirs):
+            self._spawn(child, theirs, pipes.child)
+            pipes.started()
+            process = self._process = child.process
+            listener = child.listener
+            policy = self.start.confinement.policy if self.start.confinement else b""
+            child.end = end = ours.fileno()
+            _starting.discard(ours)  # from here on the session looks after it
+            ours.detach()
+            # with the session, which functions hold, and not with the library
+            self._end = weakref.finalize(
+                self.session, _end, weakref.ref(self.session), process, end, pipes, os.getpid()
+            )
+            child.attached = True
+            self.session.attach(
+                process.pid, end, START_TIMEOUT_NS, listener=listener, policy=policy
+            )
 
     @property
     def pid(self) -> int:
         """The worker's process id."""
         return self._process.pid
 
-    def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
-        """The process, and the listener of its filter or -1."""
-        streams = self._pipes.child
+    def _spawn(self, child: _Child, theirs: socket.socket, streams: dict[int, int]) -> None:
         confinement = self.start.confinement
         environment = child_environment(self.runner.environment)
         if confinement:
             environment = dict(confinement.environment)
             confinement.watch(self.session)
         memory = self.session.memory
-        try:
-            if self.runner.windows:
-                path = rf"\\?\unix\proc\{os.getpid()}\fd\{memory}"
-                process = subprocess.Popen(
-                    [*self.runner.command, path],
-                    stdin=theirs.fileno(),
-                    stdout=theirs.fileno(),
-                    stderr=streams[2],
-                    env=environment,
-                    start_new_session=True,
-                )
-                return process, -1
-            program, *options = self.runner.command
-            words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
-            pid, pidfd, listener = _core.spawn(
-                [os.fsencode(word) for word in words],
-                [os.fsencode(f"{name}={value}") for name, value in environment.items()],
-                # a terminal can be typed to: a sandbox has none
-                {SOCKET: theirs.fileno(), MEMORY: memory}
-                | ({1: 1} if not confinement and _is_inherited(1) else {})
-                | streams,
-                confinement.plan if confinement else None,
+        if self.runner.windows:
+            path = rf"\\?\unix\proc\{os.getpid()}\fd\{memory}"
+            child.process = subprocess.Popen(
+                [*self.runner.command, path],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=streams[2],
+                env=environment,
+                start_new_session=True,
             )
-            return Process(pid, pidfd), listener
-        except OSError as error:
-            raise self._failed(str(error)) from error
+            return
+        program, *options = self.runner.command
+        words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
+        _core.spawn(
+            [os.fsencode(word) for word in words],
+            [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+            # a terminal can be typed to: a sandbox has none
+            {SOCKET: theirs.fileno(), MEMORY: memory}
+            | ({1: 1} if not confinement and _is_inherited(1) else {})
+            | streams,
+            confinement.plan if confinement else None,
+            child.made,
+        )
 
     def _failed(self, happened: str) -> NoRunner:
         return NoRunner(
@@ -238,19 +279,25 @@ def _end(
     The collector tells of a session that it is about to unmake when nobody can close it
     any more; its end of the socket is still open then.
     """
-    left = session()
-    if left is not None:
-        left.close()
     if os.getpid() != owner:
+        if (parents := session()) is not None:
+            parents.close()
         return
-    if left is None and process.returncode is None:
-        with suppress(OSError), socket.socket(fileno=os.dup(end)) as ours:
-            ours.shutdown(socket.SHUT_WR)
     try:
-        process.wait(QUIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):  # somebody else traces it
+        left = session()
+        if left is not None:
+            left.close()
+        elif process.returncode is None:
+            with suppress(OSError), socket.socket(fileno=os.dup(end)) as ours:
+                ours.shutdown(socket.SHUT_WR)
+        with suppress(subprocess.TimeoutExpired):
             process.wait(QUIT_SECONDS)
-    pipes.finish()
+    finally:
+        try:
+            if process.returncode is None:  # it takes too long, or Ctrl-C says that it does
+                process.kill()
+                with suppress(subprocess.TimeoutExpired):  # somebody else traces it
+                    process.wait(QUIT_SECONDS)
+        finally:
+            pipes.finish()
     events.ended(pipes.library, process.pid, process.returncode)
