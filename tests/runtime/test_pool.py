@@ -461,3 +461,63 @@ def test_what_makes_no_pool_is_refused(
 ) -> None:
     with pytest.raises(error, match="make a pool of lib"):
         make(**options)
+
+
+# ---- threads that end otherwise than one thinks ----
+
+
+def test_an_initialiser_that_exits_fails_its_callers_and_not_the_pool(make: Make) -> None:
+    made = []
+
+    def initialise(_: ferry.Library) -> None:
+        made.append(1)
+        if len(made) > 1:
+            sys.exit("no more")
+
+    pool = make(workers=1, initialise=initialise)
+    with pytest.raises(ferry.LibraryCrashed):
+        pool.die()
+    with pytest.raises(ferry.LoadError, match="initialiser raised SystemExit"):
+        pool.worker()
+    pool.close()
+
+
+def test_a_worker_for_which_there_is_no_thread_is_tried_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = make(workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(ferry.LibraryCrashed):
+            pool.die()
+    with pytest.raises(RuntimeError, match="new thread"):
+        pool.worker()
+    pool.close()
+
+
+def test_who_has_a_worker_cannot_wait_for_the_end_of_the_pool(make: Make) -> None:
+    pool = make(workers=1)
+    with pool.session(), pytest.raises(ferry.NestedTooDeep, match="wait for itself"):
+        pool.close()
+    with pytest.raises(ferry.NestedTooDeep, match="wait for itself"):
+        pool.apply(lambda _: pool.close(), 1)
+    assert pool.add(1, 2) == 3
+
+
+def test_a_fork_while_the_pool_is_locked_leaves_the_child_free(make: Make) -> None:
+    pool = make(workers=1)
+    session = pool.session()
+    session.__enter__()
+    pool._crew._lock.acquire()  # as another thread may have it
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        session.__exit__(None, None, None)
+        pool.close()
+        os._exit(0 if "closed" in repr(pool) else 1)
+    pool._crew._lock.release()
+    session.__exit__(None, None, None)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

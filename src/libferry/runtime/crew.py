@@ -26,7 +26,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from libferry.errors import LibraryClosed, LibraryCrashed, NestedTooDeep, PoolFull
+from libferry.errors import (
+    LibraryClosed,
+    LibraryCrashed,
+    LoadError,
+    NestedTooDeep,
+    PoolFull,
+)
 from libferry.runtime import events
 from libferry.runtime.library import Library
 
@@ -195,14 +201,19 @@ class Crew:
 
     def _usable(self) -> threading.Lock:
         """The lock, if there is still something to do under it."""
+        lock = self._own_lock()
+        if self._closed:
+            raise _closed(self.name)
+        return lock
+
+    def _own_lock(self) -> threading.Lock:
+        """The lock, unless it is the parent's: one of its threads may have it for ever."""
         if self._forks != _forks:
             raise LibraryClosed(
                 f"call {self.name}",
                 "this process is a fork, and the pool belongs to its parent",
                 hint="make a pool after the fork, once in each process",
             )
-        if self._closed:
-            raise _closed(self.name)
         return self._lock
 
     def _enqueue(self, ticket: Ticket) -> bool:
@@ -309,6 +320,8 @@ class Crew:
 
     def give_back(self, ticket: Ticket, *, failed: bool = False) -> None:
         """The caller is done, or no longer waits. ``failed``: the worker may be lost."""
+        if self._forks != _forks:
+            return  # the lock may be a parent's thread's, for ever
         with self._lock:
             self._queue.pop(ticket, None)
             member = self._take_back(ticket)
@@ -334,7 +347,11 @@ class Crew:
     def _begin(self, member: Member, old: Library | None) -> None:
         member.starting, member.error = True, None
         name = f"libferry pool {self.name}"
-        threading.Thread(target=self._fill, args=(member, old), name=name, daemon=True).start()
+        filling = threading.Thread(target=self._fill, args=(member, old), name=name, daemon=True)
+        try:
+            filling.start()
+        except RuntimeError as failure:  # there is no room for a thread
+            self._settle(member, failure)
 
     def _start_again(self) -> None:
         """Try once more those that could not be started some time ago."""
@@ -349,16 +366,15 @@ class Crew:
         if not self._closed:
             try:
                 library = self._start()
-            except Exception as failure:  # whatever it is: callers wait to be told
-                error = failure
+            except BaseException as failure:  # whatever it is: callers wait to be told
+                error = failure if isinstance(failure, Exception) else _left(self.name, failure)
                 events.log.warning("%s: no worker for the pool: %s", self.name, failure)
         with self._lock:
-            member.starting = False
             unwanted = library if self._closed else None
             if self._closed or library is None:
-                member.error, member.tried = error, time.monotonic()
-                self._fail(self._missing)
+                self._settle(member, error)
             else:
+                member.starting = False
                 member.functions = Functions(library)
                 self._free[0].append(member)
                 self._serve_all()
@@ -369,6 +385,12 @@ class Crew:
             old.close()
             if library is not None:
                 events.restarted(self.name, old.pid, library.pid)
+
+    def _settle(self, member: Member, error: Exception | None) -> None:
+        """There will be no worker for now; under the lock."""
+        member.starting = False
+        member.error, member.tried = error, time.monotonic()
+        self._fail(self._missing)
 
     def _missing(self, ticket: Ticket) -> Exception | None:
         """Why there is no worker that could ever serve it."""
@@ -416,8 +438,12 @@ class Crew:
     # ---- the whole ----
 
     def stats(self) -> Stats:
-        """How it is doing."""
-        with self._lock:
+        """How it is doing.
+
+        Raises:
+            LibraryClosed: it belongs to this process's parent.
+        """
+        with self._own_lock():
             return Stats(
                 workers=len(self.members),
                 ready=sum(member.functions is not None for member in self.members),
@@ -431,12 +457,22 @@ class Crew:
     @property
     def closed(self) -> bool:
         """Whether it takes no calls any more."""
-        return self._closed
+        return self._closed or self._forks != _forks
 
     def close(self, *, wait: bool) -> None:
-        """Take no more calls; end the workers, after the calls or under them."""
+        """Take no more calls; end the workers, after the calls or under them.
+
+        Raises:
+            NestedTooDeep: it would wait for a call or a session of this thread.
+        """
         if self._forks != _forks:
             return
+        if wait and (self.held.call is not None or self.held.sessions):
+            raise NestedTooDeep(
+                f"close the pool of {self.name}",
+                "this thread has one of its workers, and would wait for itself",
+                hint="close it after the call or the session, or with close(wait=False)",
+            )
         with self._lock:
             self._closed = True
             if not wait:
@@ -460,6 +496,15 @@ class Crew:
 
 def _closed(name: str) -> LibraryClosed:
     return LibraryClosed(f"call {name}", "the pool is closed", hint="make a new one")
+
+
+def _left(name: str, failure: BaseException) -> LoadError:
+    """An initialiser's ``sys.exit()`` is no reason for the callers to exit."""
+    return LoadError(
+        f"start a worker for the pool of {name}",
+        f"its initialiser raised {type(failure).__name__}",
+        hint="an initialiser runs on a thread of the pool: let it raise an error that says why",
+    )
 
 
 def _served(ticket: Ticket) -> Functions:
