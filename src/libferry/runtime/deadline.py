@@ -12,7 +12,7 @@ from libferry.errors import ArgumentTypeError, ArgumentValueError
 LONGEST_TIMEOUT = 10**9  # seconds
 
 
-def nanoseconds(seconds: float | None, tried: str) -> int:
+def nanoseconds(seconds: float | None, tried: str, name: str = "timeout") -> int:
     """A timeout as the C core counts it; 0 is none.
 
     Raises:
@@ -20,11 +20,13 @@ def nanoseconds(seconds: float | None, tried: str) -> int:
     """
     if seconds is None:
         return 0
-    hint = f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no timeout"
+    hint = f"give seconds, above zero and at most {LONGEST_TIMEOUT:,}; None is no limit"
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ArgumentTypeError(tried, f"timeout is {seconds!r:.80}", hint=hint)
+        raise ArgumentTypeError(tried, f"{name} is {seconds!r:.80}", hint=hint)
     if not 0 < seconds <= LONGEST_TIMEOUT:
-        raise ArgumentValueError(tried, f"timeout is {seconds!r}", hint=hint)
+        large = isinstance(seconds, int) and seconds > 0  # it may have more digits than repr takes
+        shown = "too large" if large else repr(seconds)
+        raise ArgumentValueError(tried, f"{name} is {shown}", hint=hint)
     return max(1, int(seconds * 1e9))
 
 

@@ -172,7 +172,7 @@ class Library:
         tried = f"declare {name} with a timeout"
         if timeout is None:
             return None
-        if self.isolation == "in-process":
+        if self._ferry_life.now.worker is None:
             raise deadline.unending(tried)
         return deadline.nanoseconds(timeout, tried)
 

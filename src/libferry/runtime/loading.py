@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from libferry import _core
-from libferry.binary import read
+from libferry.abi import ABIS
+from libferry.binary import Binary, read
 from libferry.contract import Contract, Header, read_contract, read_header
 from libferry.errors import (
     ArgumentTypeError,
     ArgumentValueError,
-    FerryError,
     LoadError,
     NoRunner,
 )
 from libferry.guard import Expected, Loaded
 from libferry.loader import locate
-from libferry.runtime import namespaces, sandboxing, telemetry, wine
+from libferry.runtime import namespaces, options, sandboxing, telemetry, wine
 from libferry.runtime import runner as runners
 from libferry.runtime.deadline import nanoseconds, unending
 from libferry.runtime.instance import LARGEST_SIZE
 from libferry.runtime.library import Library
 from libferry.runtime.life import Again, Restart, check_restart
 from libferry.runtime.loaded import Contents, verified
-from libferry.runtime.opening import open_library
+from libferry.runtime.opening import Opened, open_library
 from libferry.runtime.output import Output, Wish
 from libferry.runtime.worker import Start, Worker
 from libferry.sandbox import Profile
@@ -121,65 +121,36 @@ def load(
         SandboxUnavailable: a layer that was required is missing, or this kind of library
             cannot be put into a sandbox.
     """
-    if isolation not in get_args(Isolation):
-        raise ArgumentTypeError(
-            "load a library",
-            f"isolation is {isolation!r}",
-            hint="'auto', 'in-process', 'namespace', 'worker' or 'sandbox'",
-        )
-    if isolation != "sandbox" and (profile is not None or require):
-        raise ArgumentTypeError(
-            "load a library",
-            f"it has a profile or requires layers, and isolation is {isolation!r}",
-            hint="add isolation='sandbox'",
-        )
-    if threads not in ("many", "one", None):
-        raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
-    if arena is not None and not (isinstance(arena, int) and 0 < arena < LARGEST_SIZE):
-        raise ArgumentValueError(
-            "load a library",
-            f"arena is {arena!r}",
-            hint=f"give bytes, from 1 to {LARGEST_SIZE - 1:,}; None is the default",
-        )
-    _check_encoding(encoding)
+    options.check_kinds(
+        "load a library",
+        path=path,
+        header=header,
+        contract=contract,
+        include=include,
+        define=define,
+        profile=profile,
+        require=require,
+        sysroot=sysroot,
+        initialise=initialise,
+    )
+    _check(isolation, profile, require, threads, arena, encoding)
     check_restart(restart, spare=spare)
     if trace:
         telemetry.check_installed()
     root = Path(sysroot) if sysroot is not None else None
-    file = locate(
-        path,
-        cpu=runners.host_cpu(),
-        sysroot=root,
-        windows_folder=wine.system_folder("x86_64-windows"),
-    )
-    binary = read(file)
-    if binary.kind != "library":
-        article = "an" if binary.kind[0] in "aeo" else "a"
-        raise LoadError(
-            f"load {file.name}",
-            f"it is {article} {binary.kind}, and only shared libraries can be loaded",
-            hint="give a .so or .dll; a program is run, an object file has to be linked first",
-        )
-    abi = runners.abi_of(binary)
-    fits = abi.name == runners.host_abi() and root is None
-    if isolation in ("in-process", "namespace") and not fits:
-        reason = "a sysroot was given" if root else f"this process is {runners.host_abi()}"
-        raise NoRunner(
-            f"load {file.name} into this process",
-            f"it is {abi.name} and {reason}",
-            hint="isolation='auto' gives it a worker of its own",
-        )
+    binary = _binary(path, root)
+    abi = runners.abi_of(binary).name
+    apart = _is_apart(binary, abi, isolation, root)
     # read the declarations first: what cannot be declared needs no process
     promised = read_contract(contract) if contract is not None else None
-    declared = _declared(abi.name, header, promised, include, define or {})
+    declared = _declared(abi, header, promised, include, define or {})
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = nanoseconds(timeout, "load a library")
     expected = None if expect is None else Expected.of(expect)
-    sealed = verified(binary, expected)
-    namespace = again = None
-    if isolation in ("worker", "sandbox") or not fits:
-        runner = runners.find(abi.name, root)
-        size = _pages(arena or ARENA[abi.pointer_size])
+    again = None
+    if apart:
+        runner = runners.find(abi, root)
+        size = _pages(arena or ARENA[ABIS[abi].pointer_size])
         confinement = None
         if isolation == "sandbox":
             confinement = sandboxing.confinement(
@@ -197,43 +168,15 @@ def load(
             spin_ns=SPIN_NS if spin else 0,
             timeout_ns=timeout_ns,
             one_thread=one_thread,
-            output=Output(file.name, output),
+            output=Output(binary.path.name, output),
             confinement=confinement,
         )
         again = Again(start, restart, spare, expected)
-        worker = Worker(start)
-        session = worker.session
+        opened = _open_apart(binary, abi, start, expected)
     else:
-        if timeout is not None:
-            raise unending(f"load {file.name} in-process with a timeout")
-        if restart != "never" or spare:
-            raise ArgumentTypeError(
-                f"load {file.name} in-process with restart={restart!r}",
-                "a crash inside this process ends it",
-                hint="isolation='worker' gives it a process that can be started again",
-            )
-        if output is not None:
-            raise ArgumentTypeError(
-                f"load {file.name} in-process with output={output!r:.80}",
-                "it would write to the standard streams of this process, which are everybody's",
-                hint="isolation='worker' gives it a process with streams of its own",
-            )
-        worker = None
-        namespace = namespaces.enter(binary.path) if isolation == "namespace" else None
-        session = _core.Session(
-            one_thread=one_thread,
-            error_location=namespace.error_location if namespace else 0,
-            key_block=namespace.block if namespace else 0,
-        )
-    contents = Contents(binary, worker, namespace, expected, sealed)
-    try:
-        opened = open_library(binary, abi.name, session, contents)
-    except FerryError:
-        if worker:
-            worker.close()
-        contents.close()
-        raise
-    library = Library(binary, abi.name, opened, declared, encoding, again, initialise)
+        _refuse_in_process(binary, timeout, restart, spare=spare, output=output)
+        opened = _open_here(binary, abi, isolation, one_thread, expected)
+    library = Library(binary, abi, opened, declared, encoding, again, initialise)
     try:
         library._ferry_life.begin()
     except BaseException:
@@ -244,9 +187,40 @@ def load(
     return library
 
 
-def _pages(size: int) -> int:
-    """Whole pages: what shared memory is made of."""
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+# ---- what cannot be meant ----
+
+
+def _check(
+    isolation: Isolation,
+    profile: object,
+    require: object,
+    threads: object,
+    arena: int | None,
+    encoding: str | None,
+) -> None:
+    """Refuse what needs no look at the library."""
+    if isolation not in get_args(Isolation):
+        raise ArgumentTypeError(
+            "load a library",
+            f"isolation is {isolation!r}",
+            hint="'auto', 'in-process', 'namespace', 'worker' or 'sandbox'",
+        )
+    if isolation != "sandbox" and (profile is not None or require):
+        raise ArgumentTypeError(
+            "load a library",
+            f"it has a profile or requires layers, and isolation is {isolation!r}",
+            hint="add isolation='sandbox'",
+        )
+    if threads not in ("many", "one", None):
+        raise ArgumentTypeError("load a library", f"threads is {threads!r}", hint="'many' or 'one'")
+    whole = isinstance(arena, int) and not isinstance(arena, bool)
+    if arena is not None and not (whole and 0 < arena < LARGEST_SIZE):
+        raise ArgumentValueError(
+            "load a library",
+            f"arena is {arena!r}",
+            hint=f"give bytes, from 1 to {LARGEST_SIZE - 1:,}; None is the default",
+        )
+    _check_encoding(encoding)
 
 
 def _check_encoding(encoding: str | None) -> None:
@@ -259,6 +233,95 @@ def _check_encoding(encoding: str | None) -> None:
             f"{encoding!r} is not an encoding of text",
             hint="such as utf-8, gbk or latin-1; None is for bytes",
         ) from None
+
+
+def _refuse_in_process(
+    binary: Binary, timeout: float | None, restart: Restart, *, spare: bool, output: Wish
+) -> None:
+    """Refuse what only a worker has."""
+    if timeout is not None:
+        raise unending(f"load {binary.path.name} in-process with a timeout")
+    if restart != "never" or spare:
+        raise ArgumentTypeError(
+            f"load {binary.path.name} in-process with restart={restart!r}",
+            "a crash inside this process ends it",
+            hint="isolation='worker' gives it a process that can be started again",
+        )
+    if output is not None:
+        raise ArgumentTypeError(
+            f"load {binary.path.name} in-process with output={output!r:.80}",
+            "it would write to the standard streams of this process, which are everybody's",
+            hint="isolation='worker' gives it a process with streams of its own",
+        )
+
+
+# ---- the steps ----
+
+
+def _binary(path: str | os.PathLike[str], root: Path | None) -> Binary:
+    """The library of that path or name."""
+    file = locate(
+        path,
+        cpu=runners.host_cpu(),
+        sysroot=root,
+        windows_folder=wine.system_folder("x86_64-windows"),
+    )
+    binary = read(file)
+    if binary.kind != "library":
+        article = "an" if binary.kind[0] in "aeo" else "a"
+        raise LoadError(
+            f"load {file.name}",
+            f"it is {article} {binary.kind}, and only shared libraries can be loaded",
+            hint="give a .so or .dll; a program is run, an object file has to be linked first",
+        )
+    return binary
+
+
+def _is_apart(binary: Binary, abi: str, isolation: Isolation, root: Path | None) -> bool:
+    """Whether it gets a process of its own."""
+    fits = abi == runners.host_abi() and root is None
+    if isolation in ("in-process", "namespace") and not fits:
+        reason = "a sysroot was given" if root else f"this process is {runners.host_abi()}"
+        raise NoRunner(
+            f"load {binary.path.name} into this process",
+            f"it is {abi} and {reason}",
+            hint="isolation='auto' gives it a worker of its own",
+        )
+    return isolation in ("worker", "sandbox") or not fits
+
+
+def _open_apart(binary: Binary, abi: str, start: Start, expected: Expected | None) -> Opened:
+    sealed = verified(binary, expected)
+    worker = Worker(start)
+    return _opened(binary, abi, worker.session, Contents(binary, worker, None, expected, sealed))
+
+
+def _open_here(
+    binary: Binary, abi: str, isolation: Isolation, one_thread: bool, expected: Expected | None
+) -> Opened:
+    sealed = verified(binary, expected)
+    namespace = namespaces.enter(binary.path) if isolation == "namespace" else None
+    session = _core.Session(
+        one_thread=one_thread,
+        error_location=namespace.error_location if namespace else 0,
+        key_block=namespace.block if namespace else 0,
+    )
+    return _opened(binary, abi, session, Contents(binary, None, namespace, expected, sealed))
+
+
+def _opened(binary: Binary, abi: str, session: _core.Session, contents: Contents) -> Opened:
+    try:
+        return open_library(binary, abi, session, contents)
+    except BaseException:
+        if contents.worker:
+            contents.worker.close()
+        contents.close()
+        raise
+
+
+def _pages(size: int) -> int:
+    """Whole pages: what shared memory is made of."""
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def _declared(

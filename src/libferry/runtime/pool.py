@@ -25,9 +25,11 @@ from libferry.errors import (
     SymbolNotFound,
 )
 from libferry.runtime.crew import Crew, Functions, Member, Stats, Ticket
+from libferry.runtime.deadline import nanoseconds
 from libferry.runtime.functions import Function
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
+from libferry.runtime.options import check_kinds
 from libferry.runtime.telemetry import TracedFunction
 
 MOST_CALLS = 48  # of a worker at once: a lane each, of 64, so that callbacks find one
@@ -57,18 +59,15 @@ def pool(
     Raises:
         As ``load`` does, if the first worker cannot be started.
     """
+    check_kinds("make a pool", path=path)
     name = Path(path).name
     if workers is None:
         workers = len(os.sched_getaffinity(0))
     _check(name, "workers", workers, 1, 1024)
     _check(name, "calls", calls, 1, MOST_CALLS)
     _check(name, "waiting", waiting, 0, 1 << 31)
-    if wait_timeout is not None and not 0 <= wait_timeout <= 10**9:
-        raise ArgumentValueError(
-            f"make a pool of {name}",
-            f"wait_timeout is {wait_timeout!r}",
-            hint="give seconds; None waits for ever",
-        )
+    if wait_timeout != 0:  # which is: not at all
+        nanoseconds(wait_timeout, f"make a pool of {name}", "wait_timeout")
     if options.setdefault("isolation", "worker") not in ("worker", "sandbox"):
         raise ArgumentTypeError(
             f"make a pool of {name}",
@@ -99,7 +98,7 @@ def pool(
 
 
 def _check(name: str, what: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ArgumentValueError(
             f"make a pool of {name}",
             f"{what} is {value!r:.80}",

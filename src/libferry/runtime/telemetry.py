@@ -157,7 +157,7 @@ class Trace:
         """A span, and the numbers, of what is done meanwhile."""
         labels = {**self._same, "code.function.name": function}
         attributes: dict[str, str | int] = dict(labels)
-        if self._library.isolation != "in-process":
+        if self._library.isolation in ("worker", "sandbox"):
             attributes["libferry.worker.pid"] = self._library.pid
         began = time.perf_counter()
         try:
