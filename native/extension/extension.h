@@ -2,6 +2,7 @@
  *
  *   plan.c       Plan: where the values of one signature lie, and how they convert
  *   function.c   Function: a C function as a Python callable
+ *   call.c       the two ways to call one
  *   callback.c   Callback: a Python callable as a C function
  *   batch.c      many calls in one crossing
  *   pending.c    Pending: a call that is not waited for yet
@@ -11,6 +12,7 @@
  *   pointer.c    the same for what is passed by pointer
  *   unpack.c     cells of the frame to Python values
  *   session.c    Session: one opened library, in this process or in a worker
+ *   lanes.c      whose turn it is: a lane for each call
  *   namespace.c  a C library of its own for some of those in this process
  *   sealed.c     files in memory that nobody can change any more
  *   wait.c       posting a request and waiting for its reply
@@ -202,6 +204,8 @@ typedef struct function Function;
  * on entry and on return. NULL with an exception if the session ended meanwhile. */
 struct lane_record *session_lane(Session *session, const Function *function);
 void session_release(Session *session, struct lane_record *lane);
+/* Have so many of those that wait for a turn look again. */
+void session_wake_waiting(Session *session, int count);
 /* Where frame `depth` of a lane is, from the channel's start. */
 static inline uint64_t frame_offset(uint32_t lane, uint32_t depth)
 {
@@ -438,9 +442,6 @@ struct function {
 extern PyTypeObject *function_type;
 extern PyType_Spec function_spec;
 
-/* Wait for what was posted, serving callbacks meanwhile. The GIL is held on entry and on
- * return. False with an exception: the call did not return. */
-bool await_call(Session *session, PyObject *function, struct call *call, struct pending *pending);
 /* Whether it can be called with so many values. False with an exception. */
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
 /* The function, or, if its worker is gone and the library begins again, the same one in the
@@ -452,13 +453,23 @@ struct packing packing_of(Function *function, struct ferry_frame *frame, struct 
 bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
 /* Clear what post_call will send: what no argument is written to must not be our stack. */
 void clear_sent(struct ferry_frame *frame, const Plan *plan);
+/* batch.c */
+PyObject *function_call_rows(PyObject *self, PyObject *rows);
+
+/* ---- call.c ---- */
+
+/* Call it, in this process or in its worker. False with an exception; it may be one that a
+ * callback raised. */
+bool call_here(Function *function, struct ferry_frame *frame);
+bool call_there(Function *function, struct ferry_frame *frame, PyObject *const *values);
+/* Wait for what was posted, serving callbacks meanwhile. The GIL is held on entry and on
+ * return. False with an exception: the call did not return. */
+bool await_call(Session *session, PyObject *function, struct call *call, struct pending *pending);
 /* The cells that hold the address of another part of the frame; `frame` will be at
  * `place` when the library sees it. */
 void write_addresses(const Plan *plan, struct ferry_frame *frame, uint64_t place);
 /* Copy a result from a shared frame. */
 void take_result(const struct slot *slot, struct ferry_frame *frame, struct foreign shared);
-/* batch.c */
-PyObject *function_call_rows(PyObject *self, PyObject *rows);
 /* The two halves of a call to a worker, on the lane of `call`. call_finish is false with
  * an exception: the call did not return, or a callback raised it. The results are then
  * in `frame`. */
