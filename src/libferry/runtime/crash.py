@@ -140,7 +140,7 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     fault = fault_of(session)
     if fault is not None:
         number = fault.code if fault.kind == "signal" else None
-        happened, hint = _recorded(fault), f"{unharmed}, and {_CHECK}"
+        happened, hint = _recorded(fault), f"{unharmed}; {_CHECK}"
     elif number:
         happened, hint = _unrecorded(number, life, unharmed)
     else:
@@ -149,7 +149,7 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
         happened = how.format(left)
         windows = life is not None and "windows" in life.abi
         known = _WINDOWS_EXITS.get(left) if windows else None
-        hint = f"{known}; {unharmed}" if known else f"{unharmed}, and {_CHECK}"
+        hint = f"{known}; {unharmed}" if known else f"{unharmed}; {_CHECK}"
     error = LibraryCrashed(
         tried,
         happened,
