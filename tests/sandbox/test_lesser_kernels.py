@@ -49,6 +49,19 @@ def test_without_notification_a_forbidden_call_traps_and_is_named(lacking: Any) 
     assert caught.value.allow == '[network] connect = ["any"]'
 
 
+@pytest.mark.needs(
+    "/usr/aarch64-linux-gnu", install="apt-get install qemu-user-static libc6-arm64-cross"
+)
+def test_without_notification_an_emulator_is_killed_and_nobody_says_for_what(lacking: Any) -> None:
+    lacking(user_notification=False)
+    with sandboxed(abi="aarch64-aapcs64", timeout=30) as lib:
+        assert lib.add(2, 3) == 5
+        with pytest.raises(SandboxViolation, match="a system call that it made") as caught:
+            lib.connect_to("127.0.0.1", 80)
+    assert (caught.value.syscall, caught.value.allow) == ("", "")
+    assert "strace" in caught.value.hint
+
+
 def test_without_notification_files_are_kept_out_of_reach_all_the_same(lacking: Any) -> None:
     lacking(user_notification=False)
     with sandboxed() as lib:

@@ -95,6 +95,9 @@ def grants_of(acts: Sequence[Act], where: Places) -> list[Grant]:
             open_to = phases[policy.LOADING if code else act.phase]
             if _covered(act.path, act.access, open_to) or _only_looked(act):
                 continue
+            if not _is_text(act.path):
+                _log.warning("%r is no text, and a profile cannot name it", act.path)
+                continue
         grants.update(dict.fromkeys(act.grants(done=True)))
     implied = _implied(grants)
     return [grant for grant in grants if grant.value not in implied]
@@ -117,6 +120,15 @@ def _covered(path: str, access: int, places: Mapping[str, int]) -> bool:
         if path in ("/", ""):
             return not access & ~granted
         path = os.path.dirname(path)
+
+
+def _is_text(path: str) -> bool:
+    """Whether TOML, which is UTF-8, can have that name."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _only_looked(act: Act) -> bool:

@@ -140,6 +140,7 @@ def read_profile(profile: str | os.PathLike[str] | Profile) -> Profile:
         DeclarationError: there is none of that name, or it cannot be read.
     """
     if isinstance(profile, Profile):
+        _check_made(profile)
         return profile
     text = os.fspath(profile)
     if not isinstance(text, str):
@@ -240,6 +241,25 @@ def profile_of(
         code=data.get("code", False),
         **paths,
     )
+
+
+def _check_made(profile: Profile) -> None:
+    """What a file is checked for, of a profile that was made by hand."""
+    name = profile.name
+    for rule in (*profile.allow, *profile.refuse):
+        _rule(name, "allow, refuse", rule)
+    for rule, error in profile.refuse.items():
+        _errno(name, f"refuse {rule}", error)
+    for key in _FILES:
+        for path in getattr(profile, key):
+            _path(name, key, path, Path("/"))
+    for key in _NETWORK.keys() - {"datagrams"}:
+        _ports(name, key, getattr(profile, key))
+    for variable in profile.environment:
+        _variable(name, variable)
+    _check(name, "limits", dict(profile.limits), dict.fromkeys(_UNITS, int))
+    for key, amount in profile.limits.items():
+        _amount(name, key, amount)
 
 
 def _rule(name: str, key: str, rule: object) -> str:

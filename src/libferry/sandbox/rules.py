@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import re
 from dataclasses import dataclass
+from functools import cache
 
 # The constants that profiles speak of, with the kernel header that has them. Those of
 # the CPUs that we host natively agree on all of these.
@@ -77,6 +78,7 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
 
 
+@cache
 def parse_rule(text: str) -> Rule:
     """Read one rule.
 
