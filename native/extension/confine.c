@@ -1,9 +1,8 @@
-/* Confinement: checking a plan (confine.h), and doing it.
+/* Confinement: what a plan says (confine.h), done by the child.
  *
- * plan_check runs before there is a child and looks at every length once. What is below
- * the line runs in the child, which shares our memory and is one of many threads as far
- * as the C library knows: only raw system calls and its own stack, no malloc, no locks,
- * no errno. */
+ * All of this runs in a process that shares our memory, and is one of many threads as far as
+ * the C library knows: only raw system calls and its own stack, no malloc, no locks, no errno.
+ * The plan was looked through before (plan_check.c). */
 #define _GNU_SOURCE
 #include "spawn.h"
 
@@ -15,7 +14,6 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -39,151 +37,6 @@
 #define SECURE_OLD 0x2fu
 /* EXECUTE, WRITE_FILE, READ_FILE, TRUNCATE, IOCTL_DEV: what a file has, too. */
 #define LANDLOCK_FILE_RIGHTS 0xc007u
-
-#define ALIGNED(size) (((size) + 7) & ~(size_t)7)
-
-struct step {
-    uint32_t kind, size;
-};
-
-struct path_rule {
-    uint64_t access;
-    uint32_t size, unused;
-};
-
-/* What each kind of step has: how many bytes before its texts, and how many of those. */
-static const struct {
-    const char *name;
-    uint8_t fixed, texts;
-} kinds[STEP_END] = {
-    [STEP_NAMESPACES] = {"NAMESPACES", 8, 0},
-    [STEP_MAP_IDS] = {"MAP_IDS", 8, 0},
-    [STEP_PRIVATE_MOUNTS] = {"PRIVATE_MOUNTS", 0, 0},
-    [STEP_TMPFS] = {"TMPFS", 8, 2},
-    [STEP_MKDIR] = {"MKDIR", 8, 1},
-    [STEP_TOUCH] = {"TOUCH", 0, 1},
-    [STEP_SYMLINK] = {"SYMLINK", 0, 2},
-    [STEP_BIND] = {"BIND", 8, 2},
-    [STEP_PROC] = {"PROC", 0, 2},
-    [STEP_PIVOT] = {"PIVOT", 0, 1},
-    [STEP_COPY] = {"COPY", 8, 1},
-    [STEP_READONLY] = {"READONLY", 0, 1},
-    [STEP_RLIMIT] = {"RLIMIT", 24, 0},
-    [STEP_NO_NEW_PRIVS] = {"NO_NEW_PRIVS", 0, 0},
-    [STEP_DROP_CAPABILITIES] = {"DROP_CAPABILITIES", 0, 0},
-    [STEP_LANDLOCK] = {"LANDLOCK", sizeof(struct confine_landlock), 0},
-    [STEP_SECCOMP] = {"SECCOMP", 8, 0},
-};
-
-const char *stage_name(uint32_t stage)
-{
-    static const char *const stages[] = {"CLONE", "DESCRIPTORS", "LISTENER", "EXEC"};
-
-    return stage >= STAGE_CLONE && stage < STAGE_END ? stages[stage - STAGE_CLONE]
-           : stage && stage < STEP_END               ? kinds[stage].name
-                                                     : "?";
-}
-
-/* The text that begins at `at`; NULL if it does not end before `end`. */
-static const char *text_end(const char *at, const char *end)
-{
-    const char *nul = at < end ? memchr(at, 0, (size_t)(end - at)) : NULL;
-
-    return nul ? nul + 1 : NULL;
-}
-
-static const char *check_landlock(const unsigned char *payload, size_t size)
-{
-    struct confine_landlock head;
-    size_t at = sizeof head;
-
-    memcpy(&head, payload, sizeof head);
-    for (uint32_t i = 0; i < head.path_count; i++) {
-        struct path_rule rule;
-
-        if (size - at < sizeof rule)
-            return "a Landlock rule is cut off";
-        memcpy(&rule, payload + at, sizeof rule);
-        at += sizeof rule;
-        if (rule.size == 0 || rule.size > size - at || ALIGNED(rule.size) > size - at ||
-            payload[at + rule.size - 1])
-            return "a Landlock rule's path is cut off";
-        at += ALIGNED(rule.size);
-    }
-    return (size - at) / 16 == head.port_count && (size - at) % 16 == 0
-               ? NULL
-               : "the Landlock rules have another size";
-}
-
-static const char *check_filter(struct birth *birth, const unsigned char *payload, size_t size)
-{
-    uint32_t flags, count;
-
-    memcpy(&flags, payload, 4);
-    memcpy(&count, payload + 4, 4);
-    if (count == 0 || count > BPF_MAXINSNS || size != 8 + count * sizeof(struct sock_filter))
-        return "the filter has another size";
-    birth->listens = flags & FILTER_NEW_LISTENER;
-    return NULL;
-}
-
-static const char *check_step(struct birth *birth, const struct step *step,
-                              const unsigned char *payload, bool first)
-{
-    const char *at = (const char *)payload, *end = at + step->size;
-
-    if (!step->kind || step->kind >= STEP_END)
-        return "there is no such kind of step";
-    if (step->size < kinds[step->kind].fixed)
-        return "the step is too short";
-    at += kinds[step->kind].fixed;
-    for (int i = 0; i < kinds[step->kind].texts; i++)
-        if (!(at = text_end(at, end)))
-            return "a text is cut off";
-    if (step->kind == STEP_LANDLOCK)
-        return check_landlock(payload, step->size);
-    if (step->kind == STEP_SECCOMP)
-        return check_filter(birth, payload, step->size);
-    if (at != end)
-        return "the step is too long";
-    if (step->kind == STEP_NAMESPACES) {
-        uint32_t flags;
-
-        memcpy(&flags, payload, 4);
-        if (!first || flags & ~(uint32_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                          CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP))
-            return "namespaces come first, and are CLONE_NEW*";
-        birth->namespaces = flags;
-    }
-    return NULL;
-}
-
-const char *plan_check(struct birth *birth, int *number)
-{
-    const char *wrong = NULL;
-    size_t at = 0;
-
-    *number = 0;
-    for (; !wrong && at < birth->plan_size; ++*number) {
-        struct step step;
-
-        if (birth->listens)
-            return "a filter with a listener is the last step";
-        if (birth->plan_size - at < sizeof step)
-            return "the step is cut off";
-        memcpy(&step, birth->plan + at, sizeof step);
-        at += sizeof step;
-        if (step.size > birth->plan_size - at || ALIGNED(step.size) > birth->plan_size - at)
-            return "the step is cut off";
-        wrong = check_step(birth, &step, birth->plan + at, *number == 0);
-        if (wrong)
-            return wrong;
-        at += ALIGNED(step.size);
-    }
-    return NULL;
-}
-
-/* ---- the child ---- */
 
 
 RAW static size_t length_of(const char *text)
@@ -479,11 +332,11 @@ RAW static long settle_descriptors(const struct birth *birth)
 
 RAW static long take_step(struct birth *birth, uint32_t kind, const unsigned char *payload)
 {
-    const char *text = (const char *)payload + kinds[kind].fixed;
-    const char *second = kinds[kind].texts == 2 ? text + length_of(text) + 1 : text;
+    const char *text = (const char *)payload + step_kinds[kind].fixed;
+    const char *second = step_kinds[kind].texts == 2 ? text + length_of(text) + 1 : text;
     long done = 0;
 
-    birth->path = kinds[kind].texts ? text : NULL;
+    birth->path = step_kinds[kind].texts ? text : NULL;
     switch ((enum confine_step)kind) {
     case STEP_MAP_IDS:
         return map_ids(birth, payload);

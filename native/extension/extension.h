@@ -13,7 +13,8 @@
  *   session.c    Session: one opened library, in this process or in a worker
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
- *   spawn.c      a worker's process: clone, its confinement (confine.c), execve
+ *   spawn.c      a worker's process: clone, its confinement (plan_check.c, confine.c), execve
+ *   kernel.c     what this kernel lets us confine with
  *   supervise.c  answering the calls that its filter hands to us (act.c, notices.c)
  *   supervised.c the same as Python sees it
  *   foreign.h    how memory is read that a worker has, too
@@ -483,6 +484,7 @@ extern PyMethodDef queue_functions[];
 /* ---- spawn.c ---- */
 
 extern PyMethodDef spawn_functions[];
+PyObject *kernel_known(PyObject *module, PyObject *unused); /* kernel.c */
 extern PyObject *spawn_error; /* SpawnError: an OSError with step and kind */
 
 /* ---- pack.c, pointer.c, unpack.c ---- */

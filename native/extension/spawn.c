@@ -20,7 +20,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -35,7 +34,6 @@
 #include <unistd.h>
 
 /* Newer than some headers we build with: include/uapi/linux/seccomp.h (5.0). */
-#define RET_USER_NOTIF 0x7fc00000u
 #define GET_NOTIF_SIZES 3
 
 #define STACK_BYTES (64u << 10)
@@ -439,22 +437,7 @@ static PyObject *spawn(PyObject *module, PyObject *args)
     return result;
 }
 
-/* ---- what this kernel can ---- */
-
-struct probe_namespaces {
-    uint32_t kind, size, flags, zero;
-    uint32_t map_kind, map_size, uid, gid;
-    uint32_t mounts_kind, mounts_size;
-};
-
-struct probe_filter {
-    uint32_t privileges_kind, privileges_size;
-    uint32_t kind, size, flags, count;
-    struct sock_filter program[4];
-};
-
-/* Try a plan. 1: all of its steps were done; 0: not; -1 with an exception. */
-static int try_plan(const void *plan, size_t size)
+int spawn_try(const void *plan, size_t size)
 {
     /* what cannot be executed; getting there is the answer */
     PyObject *argv = Py_BuildValue("(y)", "/dev/null/none"), *environment = PyTuple_New(0);
@@ -475,88 +458,13 @@ static int try_plan(const void *plan, size_t size)
     return done;
 }
 
-static int try_filter(uint32_t flags, uint32_t action)
-{
-    const struct probe_filter plan = {
-        STEP_NO_NEW_PRIVS, 0, STEP_SECCOMP, 8 + sizeof plan.program, flags, 4,
-        {
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 0, 1),
-            BPF_STMT(BPF_RET | BPF_K, action),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        },
-    };
-
-    return try_plan(&plan, sizeof plan);
-}
-
-/* The names of the namespaces that we get together with a user namespace. */
-static PyObject *try_namespaces(void)
-{
-    static const struct {
-        const char *name;
-        uint32_t flag;
-    } all[] = {
-        {"user", 0},          {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},
-        {"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS},
-        {"cgroup", CLONE_NEWCGROUP},
-    };
-    PyObject *names = PyList_New(0);
-
-    for (size_t i = 0; names && i < sizeof all / sizeof *all; i++) {
-        struct probe_namespaces plan = {
-            STEP_NAMESPACES, 8, CLONE_NEWUSER | all[i].flag, 0, STEP_MAP_IDS, 8, geteuid(),
-            getegid(), STEP_PRIVATE_MOUNTS, 0,
-        };
-        bool mounts = all[i].flag == CLONE_NEWNS;
-        int done = try_plan(&plan, mounts ? sizeof plan : offsetof(struct probe_namespaces,
-                                                                   mounts_kind));
-        PyObject *name = done == 1 ? PyUnicode_FromString(all[i].name) : NULL;
-
-        if (done < 0 || (done == 1 && (!name || PyList_Append(names, name) != 0)))
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
-}
-
-static PyObject *try_all(void)
-{
-    long landlock = syscall(NUMBER_LANDLOCK_CREATE_RULESET, NULL, 0, 1 /* ..._VERSION */);
-    int seccomp = try_filter(0, SECCOMP_RET_ALLOW);
-    int notification = seccomp < 0 ? -1 : try_filter(FILTER_NEW_LISTENER, RET_USER_NOTIF);
-    PyObject *namespaces = notification < 0 ? NULL : try_namespaces();
-
-    return namespaces ? Py_BuildValue("{slsNsNsN}", "landlock", landlock < 0 ? 0 : landlock,
-                                      "seccomp", PyBool_FromLong(seccomp), "user_notification",
-                                      PyBool_FromLong(notification), "namespaces", namespaces)
-                      : NULL;
-}
-
-static PyObject *kernel(PyObject *module, PyObject *unused)
-{
-    static PyObject *_Atomic known;
-    PyObject *before = NULL, *found;
-
-    (void)module;
-    (void)unused;
-    if (!atomic_load(&known)) {
-        found = try_all();
-        if (!found)
-            return NULL;
-        if (!atomic_compare_exchange_strong(&known, &before, found))
-            Py_DECREF(found); /* another thread was quicker */
-    }
-    return PyDict_Copy(atomic_load(&known));
-}
-
 PyMethodDef spawn_functions[] = {
     {"spawn", spawn, METH_VARARGS,
      "spawn(argv, environment, descriptors, plan): (pid, pidfd, listener) of a child that has\n"
      "done what the plan says (native/confine.h) and executed argv[0]. descriptors: its\n"
      "number for each of ours; all others are closed, standard streams that are not given\n"
      "are /dev/null. pidfd, listener: -1 if there is none."},
-    {"kernel", kernel, METH_NOARGS,
+    {"kernel", kernel_known, METH_NOARGS,
      "kernel(): what this kernel lets us confine with, tried once:\n"
      "landlock (ABI, 0: none), user_notification, namespaces."},
     {0},

@@ -71,13 +71,30 @@ struct birth {
     uint32_t uid, gid;        /* ours */
 };
 
-/* confine.c */
+#define ALIGNED(size) (((size) + 7) & ~(size_t)7)
+
+/* plan_check.c */
+
+/* What a kind of step has: how many bytes before its texts, and how many of those. */
+struct step_kind {
+    const char *name;
+    uint8_t fixed, texts;
+};
+
+extern const struct step_kind step_kinds[STEP_END];
 
 /* Look through a plan. NULL if it is sound, else what is not; `step` is where. */
 const char *plan_check(struct birth *birth, int *step);
 /* What a step, or a stage of the birth, is called. */
 const char *stage_name(uint32_t stage);
+/* confine.c */
+
 /* The child: makes of itself what the plan says, and executes. Never returns. */
 void birth_run(void *birth);
+
+/* spawn.c */
+
+/* Try a plan. 1: all of its steps were done; 0: not; -1 with an exception. */
+int spawn_try(const void *plan, size_t size);
 
 #endif

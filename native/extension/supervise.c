@@ -31,7 +31,6 @@
 #include <unistd.h>
 
 #define STACK (256u << 10)
-#define ALIGNED(size) (((size) + 7) & ~(size_t)7)
 
 struct prefix {
     uint32_t access, size;
