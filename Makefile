@@ -2,7 +2,8 @@
 # make test   set up, then every test
 # make check  set up, then the linters and type checks
 # make bench  set up, then measure beside the others
-# make soak   set up, then the long version of the random tests
+# make soak   set up, then an hour of faults (FERRY_SOAK_SECONDS), fuzzers and random functions
+# make reliability   set up, then measure what faults cost, for docs/reliability.md
 #
 # "Set up" is: on Debian as root, the system packages that foreign workers need
 # (elsewhere they are named); a virtual environment in .venv; libferry in it, editable.
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
 
-.PHONY: tour test check bench soak setup system native sanitized msl-loadlib clean
+.PHONY: tour test check bench soak reliability setup system native sanitized msl-loadlib clean
 
 tour: setup
 	$(BIN)/libferry tour
@@ -30,8 +31,14 @@ bench: setup
 	$(BIN)/python -m pip install -q --group bench
 	$(BIN)/python -m bench --write
 
-soak: setup
+soak: setup sanitized
+	$(BIN)/python -m bench.soak
+	FERRY_CASES=1000000 FERRY_FUZZ_SECONDS=300 $(BIN)/python -m pytest tests/fuzz
+	FERRY_CASES=1000000 FERRY_FUZZ_SECONDS=300 tests/with-sanitizers $(BIN)/python -k attack
 	FERRY_CASES=20000 $(BIN)/python -m pytest tests/differential
+
+reliability: setup
+	$(BIN)/python -m bench.reliability --write
 
 setup: system $(VENV)/installed native
 

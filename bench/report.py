@@ -87,7 +87,7 @@ def markdown(machine: dict[str, str], outcomes: Sequence[Outcome]) -> str:
         "<!-- written by `python -m bench --write`; edit bench/report.py instead -->",
         HOW,
         "## The machine",
-        _markdown_table(["", ""], [[name, value] for name, value in machine.items()]),
+        markdown_table(["", ""], [[name, value] for name, value in machine.items()]),
     ]
     for outcome in outcomes:
         parts.append(f"## {outcome.section.title}")
@@ -96,7 +96,7 @@ def markdown(machine: dict[str, str], outcomes: Sequence[Outcome]) -> str:
         for row in rows(outcome):
             goals = [f"{goal}, **{answer}**" for answer, goal in verdicts(outcome, row[0])]
             lines.append([*row, "\n".join(goals)])
-        parts.append(_markdown_table(_headings(outcome), lines))
+        parts.append(markdown_table(_headings(outcome), lines))
     parts.append("## What is not reached")
     parts.append(not_reached(outcomes))
     return "\n\n".join(parts) + "\n"
@@ -130,7 +130,7 @@ def _headings(outcome: Outcome) -> list[str]:
     ]
 
 
-def _markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(c.replace("|", "\\|").replace("\n", "<br>") for c in cells) + " |"
 

@@ -170,7 +170,7 @@ struct ferry_fault_area {
     uint32_t frame_count;
     uint64_t registers[FAULT_REGISTERS]; /* in DWARF's order for the CPU, then the pc */
     uint64_t frames[FAULT_FRAMES]; /* Windows: return addresses, innermost first; elsewhere none */
-    uint8_t stack[FAULT_STACK];
+    uint8_t stack[FAULT_STACK]; /* at a multiple of 8 */
     char maps[FAULT_MAPS]; /* /proc/self/maps; Windows: a line a module, "start-end path" */
 };
 
@@ -204,6 +204,7 @@ _Static_assert(offsetof(struct ferry_fault, address) == 8, "");
 _Static_assert(offsetof(struct ferry_fault, parameters) == 40, "");
 _Static_assert(sizeof(struct ferry_fault) == 104, "");
 _Static_assert(offsetof(struct ferry_fault_area, registers) == 24, "");
+_Static_assert(offsetof(struct ferry_fault_area, stack) % 8 == 0, "");
 _Static_assert(sizeof(struct ferry_fault_area) == 24 + 16 * 64 + FAULT_STACK + FAULT_MAPS, "");
 _Static_assert(sizeof(struct ferry_header) <= CHANNEL_FAULT_OFFSET, "");
 _Static_assert(CHANNEL_ARENA_OFFSET % 4096 == 0, "");

@@ -97,10 +97,14 @@ static bool call_map(struct batch *batch, Py_ssize_t count, uint64_t block)
                             .rows = (uint32_t)count,
                             .form = MAP_BATCH,
                             .stride = (uint32_t)batch->stride};
-    PyObject *run = PyObject_GetAttrString(session->services, "map"), *none;
+    PyObject *service = PyObject_GetAttrString(session->services, "map"), *none;
+    /* it is this function's calls that take the time */
+    Function *run = service ? function_within((Function *)service, batch->function->timeout_ns) : NULL;
 
-    none = run ? PyObject_CallFunction(run, "y#", &map, (Py_ssize_t)offsetof(struct ferry_map, columns))
+    none = run ? PyObject_CallFunction((PyObject *)run, "y#", &map,
+                                       (Py_ssize_t)offsetof(struct ferry_map, columns))
                : NULL;
+    Py_XDECREF(service);
     Py_XDECREF(run);
     Py_XDECREF(none);
     return none != NULL;
@@ -201,12 +205,16 @@ PyObject *function_call_rows(PyObject *self, PyObject *rows)
             PyErr_SetString(PyExc_TypeError, "rows must be a tuple of tuples");
             return NULL;
         }
+    batch.function = function_now(batch.function);
+    if (!batch.function)
+        return NULL;
     batch.results = PyList_New(count);
     batch.errors = PyDict_New();
     for (Py_ssize_t i = 0; batch.results && i < count; i++)
         PyList_SET_ITEM(batch.results, i, Py_NewRef(Py_None));
     done = batch.results && batch.errors &&
            (batch.function->session->in_worker ? call_across(&batch) : call_in_turn(&batch));
+    Py_DECREF(batch.function);
     if (done)
         return Py_BuildValue("NN", batch.results, batch.errors);
     Py_XDECREF(batch.results);

@@ -193,6 +193,8 @@ void ferry_enter(uint32_t number, struct ferry_frame *head)
     struct ferry_frame frame;
     Callback *callback;
 
+    if (!ours && !PyGILState_GetThisThreadState())
+        guest_thread = true;
     if (!ours)
         state = PyGILState_Ensure();
     else if (call->thread)

@@ -11,6 +11,8 @@
  *   pointer.c    the same for what is passed by pointer
  *   unpack.c     cells of the frame to Python values
  *   session.c    Session: one opened library, in this process or in a worker
+ *   namespace.c  a C library of its own for some of those in this process
+ *   sealed.c     files in memory that nobody can change any more
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
  *   spawn.c      a worker's process: clone, its confinement (plan_check.c, confine.c), execve
@@ -153,12 +155,15 @@ typedef struct {
     _Atomic uint32_t waiting;     /* threads that want a lane */
     _Atomic uint32_t lanes_freed; /* futex for them */
     uint64_t serial; /* no two sessions have the same */
+    uint64_t family; /* the same for all sessions of one library, which it had one by one */
     _Atomic uint32_t clock;
     uint32_t lane_limit; /* calls at once; 1 for a library that is not thread-safe */
     _Atomic uint64_t holder; /* in this process, for such a library: the thread that is in */
     uint32_t holds;          /* it, 0 if none is; and how many calls deep */
     _Atomic uint32_t bell; /* futex of who waits for any of several calls */
     struct callback_table *callbacks; /* NULL: there were none */
+    int *(*error_location)(void); /* of a namespace's own C library; NULL: it is ours */
+    uint32_t key_block;           /* that namespace's */
     struct lane_record lanes[CHANNEL_LANES + CHANNEL_GUESTS];
 } Session;
 
@@ -191,9 +196,11 @@ static inline bool session_usable(const Session *session)
            !atomic_load_explicit(&session->watch->dead, memory_order_relaxed);
 }
 
+typedef struct function Function;
+
 /* The lane of the calling thread; waits for one if all are taken. The GIL is held
  * on entry and on return. NULL with an exception if the session ended meanwhile. */
-struct lane_record *session_lane(Session *session);
+struct lane_record *session_lane(Session *session, const Function *function);
 void session_release(Session *session, struct lane_record *lane);
 /* Where frame `depth` of a lane is, from the channel's start. */
 static inline uint64_t frame_offset(uint32_t lane, uint32_t depth)
@@ -244,6 +251,19 @@ static inline bool session_use(Session *session)
     return true;
 }
 
+/* ---- namespace.c ---- */
+
+/* Whether the calling thread is a library's own, with a callback on it. */
+extern _Thread_local bool guest_thread __attribute__((tls_model("initial-exec")));
+/* Before a call of this thread into a namespace: what it keeps under pthread keys there is
+ * the owner's, or nothing. */
+void namespace_prepare(uint32_t block, const void *owner);
+extern PyMethodDef namespace_functions[];
+
+/* ---- sealed.c ---- */
+
+extern PyMethodDef sealed_functions[];
+
 /* ---- supervised.c ---- */
 
 /* Answer the calls that the worker's filter hands to us; listener -1: there is none. Takes
@@ -271,9 +291,10 @@ struct pending {
 };
 
 /* Post a call: the host's line of `frame` and its bytes from `from` to `end`, to be called at
- * `depth`. */
+ * `depth`, and to return within `timeout_ns`, or (0) any time. */
 struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
-                         const struct ferry_frame *frame, size_t from, size_t end);
+                         const struct ferry_frame *frame, size_t from, size_t end,
+                         uint64_t timeout_ns);
 /* What may come back now to a call at `depth`: it returned, or it calls back. */
 void pending_expect(struct pending *pending, uint32_t depth);
 /* Post the return of the callback that `pending` was interrupted by. */
@@ -289,7 +310,8 @@ bool replied_soon(const Session *session, struct pending *pending);
 /* Without the GIL. INTERRUPTED: a signal, or nothing, has come; look after signals. May be
  * called again after that and after CALLED_BACK. */
 enum outcome await_reply(const Session *session, struct pending *pending);
-void futex_wait_private(_Atomic uint32_t *word, uint32_t value);
+/* For `limit` nanoseconds at most, and never for long. */
+void futex_wait_private(_Atomic uint32_t *word, uint32_t value, uint64_t limit);
 void futex_wake_private(_Atomic uint32_t *word, int count);
 
 /* ---- memory.c ---- */
@@ -399,16 +421,19 @@ extern PyType_Spec plan_spec;
 
 /* ---- function.c ---- */
 
-typedef struct {
+struct function {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     Session *session;
     Plan *plan;
     uint64_t address;
     PyObject *name;
+    uint64_t timeout_ns; /* 0: none */
     bool keep_gil;
     bool service; /* one of ours: errno stays that of the library's last call */
-} Function;
+    Guard guard;  /* of the successor */
+    PyObject *successor; /* the same function in the worker that took the place, or NULL */
+};
 
 extern PyTypeObject *function_type;
 extern PyType_Spec function_spec;
@@ -418,6 +443,11 @@ extern PyType_Spec function_spec;
 bool await_call(Session *session, PyObject *function, struct call *call, struct pending *pending);
 /* Whether it can be called with so many values. False with an exception. */
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names);
+/* The function, or, if its worker is gone and the library begins again, the same one in the
+ * worker that took the place. A new reference; NULL with an exception. */
+Function *function_now(Function *function);
+/* The same function with another timeout. A new reference; NULL with an exception. */
+Function *function_within(Function *function, uint64_t timeout_ns);
 struct packing packing_of(Function *function, struct ferry_frame *frame, struct loan *loans);
 bool pack_all(struct packing *packing, Function *function, PyObject *const *values);
 /* Clear what post_call will send: what no argument is written to must not be our stack. */
@@ -572,7 +602,7 @@ enum hook {
 };
 
 /* Methods that are written in Python. */
-enum delegate { DELEGATE_MAP, DELEGATE_BATCH, DELEGATES };
+enum delegate { DELEGATE_MAP, DELEGATE_BATCH, DELEGATE_WITHIN, DELEGATE_SUCCESSOR, DELEGATES };
 
 PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject *kwargs);
 

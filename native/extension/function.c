@@ -7,6 +7,7 @@
 #include "placement.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <structmember.h>
 
@@ -16,6 +17,12 @@ _Thread_local struct call *current_call;
 
 /* ---- the two ways to call ---- */
 
+/* Not KeyboardInterrupt and its like. */
+static bool is_error(PyObject *exception)
+{
+    return PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception);
+}
+
 bool raise_from(struct call *call)
 {
     PyObject *exception = call->exception;
@@ -23,7 +30,8 @@ bool raise_from(struct call *call)
     if (!exception)
         return false;
     call->exception = NULL;
-    if (PyErr_Occurred()) { /* what ended the call is worse; this was before it */
+    if (PyErr_Occurred() && is_error(exception)) {
+        /* what ended the call is worse; this was before it */
         PyObject *type, *value, *traceback;
 
         PyErr_Fetch(&type, &value, &traceback);
@@ -33,7 +41,8 @@ bool raise_from(struct call *call)
         else
             PyException_SetContext(value, exception);
         PyErr_Restore(type, value, traceback);
-    } else {
+    } else { /* whoever wants to end it all, by Ctrl-C, may have ended the call by it */
+        PyErr_Clear();
         PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
                       PyException_GetTraceback(exception));
     }
@@ -81,7 +90,7 @@ static bool call_here(Function *function, struct ferry_frame *frame)
 {
     Session *session = function->session;
     struct call call = {.outer = current_call, .session = session};
-    int *error_number = &errno; /* this thread's: the address stays */
+    int *error_number; /* this thread's: the address stays */
     int after;
 
     if (call.outer && !stack_suffices()) {
@@ -95,6 +104,12 @@ static bool call_here(Function *function, struct ferry_frame *frame)
         if (session->lane_limit == 1)
             session_leave(session);
         return false;
+    }
+    if (session->error_location) {
+        namespace_prepare(session->key_block, (void *)(uintptr_t)session->serial);
+        error_number = session->error_location();
+    } else {
+        error_number = &errno;
     }
     current_call = &call;
     call.thread = function->keep_gil ? NULL : PyEval_SaveThread();
@@ -198,7 +213,7 @@ static bool take_lane(Function *function, struct call *call)
         raise_by(HOOK_ENDED, "(OOs)", (PyObject *)call->session, (PyObject *)function, "nested");
         return false;
     }
-    call->record = session_lane(call->session);
+    call->record = session_lane(call->session, function);
     return call->record != NULL;
 }
 
@@ -209,7 +224,7 @@ struct pending call_post(Function *function, const struct call *call, struct fer
 
     write_addresses(function->plan, frame, session->base + frame_offset(lane, call->depth));
     return post_call(session, call->record, call->depth, frame, function->plan->frame_from,
-                     function->plan->frame_end);
+                     function->plan->frame_end, function->timeout_ns);
 }
 
 bool call_finish(Function *function, struct call *call, struct pending *pending,
@@ -248,17 +263,74 @@ static bool call_there(Function *function, struct ferry_frame *frame, PyObject *
     return false;
 }
 
+static bool count_fits(Function *function, Py_ssize_t given, PyObject *names)
+{
+    if (given == Py_SIZE(function->plan) && !names)
+        return true;
+    raise_by(HOOK_COUNT_OF, "(OnO)", (PyObject *)function, given, names ? names : Py_None);
+    return false;
+}
+
 bool function_ready(Function *function, Py_ssize_t given, PyObject *names)
 {
-    if (given != Py_SIZE(function->plan) || names) {
-        raise_by(HOOK_COUNT_OF, "(OnO)", (PyObject *)function, given, names ? names : Py_None);
+    if (!count_fits(function, given, names))
         return false;
-    }
     if (!session_usable(function->session)) {
         session_raise(function->session, (PyObject *)function);
         return false;
     }
     return true;
+}
+
+/* ---- after a crash ---- */
+
+/* The successor that is known, as a new reference; NULL (no exception) if there is none,
+ * or its worker is gone as well. */
+static Function *known_successor(Function *function)
+{
+    Function *known;
+
+    guard_begin(&function->guard);
+    known = (Function *)Py_XNewRef(function->successor);
+    guard_end(&function->guard);
+    if (known && !session_usable(known->session))
+        Py_CLEAR(known);
+    return known;
+}
+
+Function *function_now(Function *function)
+{
+    Function *now;
+    PyObject *before;
+
+    if (session_usable(function->session))
+        return (Function *)Py_NewRef((PyObject *)function);
+    now = known_successor(function);
+    if (now)
+        return now;
+    now = (Function *)delegate(DELEGATE_SUCCESSOR, (PyObject *)function, NULL, NULL);
+    if (now && !Py_IS_TYPE((PyObject *)now, function_type)) {
+        PyErr_SetString(PyExc_TypeError, "the successor of a Function is one");
+        Py_CLEAR(now);
+    }
+    if (!now)
+        return NULL;
+    guard_begin(&function->guard);
+    before = function->successor;
+    function->successor = Py_NewRef((PyObject *)now);
+    guard_end(&function->guard);
+    Py_XDECREF(before);
+    return now;
+}
+
+static PyObject *call_successor(Function *function, PyObject *const *values, size_t flags,
+                                PyObject *names)
+{
+    Function *now = function_now(function);
+    PyObject *result = now ? PyObject_Vectorcall((PyObject *)now, values, flags, names) : NULL;
+
+    Py_XDECREF(now);
+    return result;
 }
 
 void clear_sent(struct ferry_frame *frame, const Plan *plan)
@@ -314,7 +386,9 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
     PyObject *result = NULL;
     bool called;
 
-    if (!function_ready(function, PyVectorcall_NARGS(flags), names))
+    if (!session_usable(session))
+        return call_successor(function, values, flags, names);
+    if (!count_fits(function, PyVectorcall_NARGS(flags), names))
         return NULL;
     if (session->in_worker)
         clear_sent(&frame, function->plan);
@@ -335,16 +409,18 @@ static PyObject *call_anything(PyObject *self, PyObject *const *values, size_t f
 
 static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"session", "address", "name", "plan", "keep_gil", "service", NULL};
-    unsigned long long address;
+    static char *names[] = {"session", "address", "name", "plan", "keep_gil", "service",
+                            "timeout_ns", NULL};
+    unsigned long long address, timeout_ns = ULLONG_MAX;
     int keep_gil, service;
     Function *function;
     Session *session;
     PyObject *name;
     Plan *plan;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUO!pp", names, session_type, &session,
-                                     &address, &name, plan_type, &plan, &keep_gil, &service))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!KUO!pp|K", names, session_type, &session,
+                                     &address, &name, plan_type, &plan, &keep_gil, &service,
+                                     &timeout_ns))
         return NULL;
     function = (Function *)type->tp_alloc(type, 0);
     if (!function)
@@ -355,6 +431,7 @@ static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     function->name = Py_NewRef(name);
     function->keep_gil = keep_gil;
     function->service = service;
+    function->timeout_ns = timeout_ns == ULLONG_MAX ? session->timeout_ns : timeout_ns;
     function->vectorcall = session->in_worker || plan->lenders ? call_anything : call_numbers;
     return (PyObject *)function;
 }
@@ -364,6 +441,7 @@ static int function_traverse(Function *function, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(function));
     Py_VISIT(function->session);
     Py_VISIT(function->plan);
+    Py_VISIT(function->successor);
     return 0;
 }
 
@@ -376,8 +454,31 @@ static void function_dealloc(Function *function)
     Py_XDECREF(function->session);
     Py_XDECREF(function->plan);
     Py_XDECREF(function->name);
+    Py_XDECREF(function->successor);
     type->tp_free(function);
     Py_DECREF(type);
+}
+
+Function *function_within(Function *function, uint64_t timeout_ns)
+{
+    return (Function *)PyObject_CallFunction(
+        (PyObject *)function_type, "OKOOOOK", (PyObject *)function->session,
+        (unsigned long long)function->address, function->name, (PyObject *)function->plan,
+        function->keep_gil ? Py_True : Py_False, function->service ? Py_True : Py_False,
+        (unsigned long long)timeout_ns);
+}
+
+static PyObject *function_timed(Function *function, PyObject *timeout)
+{
+    unsigned long long timeout_ns = PyLong_AsUnsignedLongLong(timeout);
+
+    return PyErr_Occurred() ? NULL : (PyObject *)function_within(function, timeout_ns);
+}
+
+static PyObject *function_current(Function *function, PyObject *unused)
+{
+    (void)unused;
+    return (PyObject *)function_now(function);
 }
 
 static PyObject *function_signature(Function *function, void *unused)
@@ -433,11 +534,21 @@ static PyObject *function_batch(PyObject *function, PyObject *args, PyObject *kw
     return delegate(DELEGATE_BATCH, function, args, kwargs);
 }
 
+static PyObject *function_within_seconds(PyObject *function, PyObject *args, PyObject *kwargs)
+{
+    return delegate(DELEGATE_WITHIN, function, args, kwargs);
+}
+
 static PyMethodDef methods[] = {
     {"map", (PyCFunction)(void (*)(void))function_map, METH_VARARGS | METH_KEYWORDS,
      "map(*columns, out=None, progress=None): call it for each row of numpy arrays."},
     {"batch", (PyCFunction)(void (*)(void))function_batch, METH_VARARGS | METH_KEYWORDS,
      "batch(rows): call it for each tuple of arguments; the results, in a list."},
+    {"within", (PyCFunction)(void (*)(void))function_within_seconds, METH_VARARGS | METH_KEYWORDS,
+     "within(seconds): the same function, whose calls may take that long; None is no limit."},
+    {"timed", (PyCFunction)function_timed, METH_O, "timed(ns): the same, in nanoseconds."},
+    {"current", (PyCFunction)function_current, METH_NOARGS,
+     "The function, or the same one in the worker that took the place of one that is gone."},
     {"post", (PyCFunction)(void (*)(void))function_post, METH_FASTCALL,
      "post(*values): begin a call to a worker; wait() of what it gives ends it."},
     {"fill", (PyCFunction)function_fill, METH_VARARGS,
@@ -451,6 +562,8 @@ static PyMemberDef members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Function, vectorcall), READONLY, NULL},
     {"__name__", T_OBJECT_EX, offsetof(Function, name), READONLY, NULL},
     {"session", T_OBJECT_EX, offsetof(Function, session), READONLY, NULL},
+    {"keep_gil", T_BOOL, offsetof(Function, keep_gil), READONLY, "Whether a call here keeps it."},
+    {"timeout_ns", T_ULONGLONG, offsetof(Function, timeout_ns), READONLY, "0: none."},
     {"service", T_BOOL, offsetof(Function, service), READONLY, "Whether it is one of ours."},
     {"address", T_ULONGLONG, offsetof(Function, address), READONLY, "The library's address of it."},
     {0},

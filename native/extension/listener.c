@@ -82,10 +82,10 @@ static bool serve_one(Session *session, struct call *call, struct pending *pendi
     }
     if (!callback_serve(session, call))
         return end_violated(session, taken);
-    if (!session_usable(session))
-        return false;
     if (raise_from(call)) /* there is no call of ours that could raise it */
         PyErr_WriteUnraisable(taken);
+    if (!session_usable(session))
+        return false;
     post_return(session, pending, 1);
     return true;
 }
@@ -127,9 +127,8 @@ static PyObject *listener_serve(Listener *listener, PyObject *args)
         pending_expect(&pending, 0);
     } else {
         poke(&call.record->busy, true);
-        pending = post_call(session, call.record, 0, &nothing, 0, 0);
+        pending = post_call(session, call.record, 0, &nothing, 0, 0, 0); /* the library may take its time */
     }
-    pending.deadline = 0; /* the library may take its time */
     current_call = &call;
     while (alive && (outcome = look(session, &pending)) != INTERRUPTED)
         alive = serve_one(session, &call, &pending, outcome, taken);

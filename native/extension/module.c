@@ -51,7 +51,7 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
     if (!first)
         return NULL;
-    all = PySequence_Concat(first, args);
+    all = args ? PySequence_Concat(first, args) : Py_NewRef(first);
     Py_DECREF(first);
     if (!all)
         return NULL;
@@ -62,15 +62,17 @@ PyObject *delegate(enum delegate which, PyObject *self, PyObject *args, PyObject
 
 static PyObject *set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"argument", "count", "ended", "arena", "called", "map", "batch", NULL};
+    static char *names[] = {"argument", "count", "ended", "arena", "called", "map", "batch",
+                            "within", "successor", NULL};
     PyObject *given[HOOKS + DELEGATES];
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOO", names, &given[HOOK_ARGUMENT],
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOOOO", names, &given[HOOK_ARGUMENT],
                                      &given[HOOK_COUNT_OF], &given[HOOK_ENDED],
                                      &given[HOOK_ARENA], &given[HOOK_CALLED],
-                                     &given[HOOKS + DELEGATE_MAP],
-                                     &given[HOOKS + DELEGATE_BATCH]))
+                                     &given[HOOKS + DELEGATE_MAP], &given[HOOKS + DELEGATE_BATCH],
+                                     &given[HOOKS + DELEGATE_WITHIN],
+                                     &given[HOOKS + DELEGATE_SUCCESSOR]))
         return NULL;
     for (int i = 0; i < HOOKS + DELEGATES; i++) {
         PyObject **place = i < HOOKS ? &hooks[i] : &delegates[i - HOOKS];
@@ -119,6 +121,8 @@ static int execute(PyObject *module)
         !add_type(module, &field_spec, &field_type) || !add_type(module, &part_spec, &part_type) ||
         PyModule_AddFunctions(module, record_functions) != 0 ||
         PyModule_AddFunctions(module, queue_functions) != 0 ||
+        PyModule_AddFunctions(module, namespace_functions) != 0 ||
+        PyModule_AddFunctions(module, sealed_functions) != 0 ||
         PyModule_AddFunctions(module, spawn_functions) != 0)
         return -1;
     spawn_error = PyErr_NewException("libferry._core.SpawnError", PyExc_OSError, NULL);
@@ -138,8 +142,8 @@ static int execute(PyObject *module)
 
 static PyMethodDef functions[] = {
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS,
-     "set_hooks(*, argument, count, ended, arena, called, map, batch): who explains errors,\n"
-     "and does what is written in Python."},
+     "set_hooks(*, argument, count, ended, arena, called, map, batch, within, successor): who\n"
+     "explains errors, and does what is written in Python."},
     {0},
 };
 

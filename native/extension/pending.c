@@ -26,6 +26,15 @@ struct futex_waitv {
 
 PyTypeObject *pending_type;
 
+static PyObject *post_successor(Function *function, PyObject *const *values, Py_ssize_t count)
+{
+    Function *now = function_now(function);
+    PyObject *pending = now ? function_post((PyObject *)now, values, count) : NULL;
+
+    Py_XDECREF(now);
+    return pending;
+}
+
 PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t count)
 {
     Function *function = (Function *)self;
@@ -39,6 +48,8 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
         PyErr_SetString(PyExc_ValueError, "a call in this process cannot be left pending");
         return NULL;
     }
+    if (!session_usable(function->session))
+        return post_successor(function, values, count);
     if (!function_ready(function, count, NULL))
         return NULL;
     pending = (Pending *)pending_type->tp_alloc(pending_type, 0);
@@ -55,7 +66,7 @@ PyObject *function_post(PyObject *self, PyObject *const *values, Py_ssize_t coun
     clear_sent(&frame, plan);
     pending->call.session = function->session;
     posted = pack_all(&packing, function, values) &&
-             (pending->call.record = session_lane(function->session)) != NULL;
+             (pending->call.record = session_lane(function->session, function)) != NULL;
     pending->lent = packing.lent;
     if (!posted) {
         settle(function->session, pending->loans, pending->lent, false);

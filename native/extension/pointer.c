@@ -244,6 +244,13 @@ static bool pack_buffer(struct packing *packing, const struct slot *slot, Py_ssi
     return true;
 }
 
+/* Whether it is of the same library, before its worker crashed. A Buffer is then refused, and
+ * not copied as another library's is: nobody would look there for what the library writes. */
+static bool is_past(const Session *owner, const Session *session)
+{
+    return owner != session && owner->family == session->family;
+}
+
 static bool pack_ours(struct packing *packing, const struct slot *slot, Py_ssize_t index,
                       Buffer *buffer, struct loan *loan)
 {
@@ -322,8 +329,12 @@ static bool pack_pointee(struct packing *packing, const struct slot *slot, Py_ss
     if (!foreign_there(struct_data(value, &size)))
         return false;
     if (!struct_address(value, packing->session, &address)) {
+        const Buffer *buffer = struct_buffer(value);
+
         if (!packing->loans)
             return refuse(packing, index, value, "not kept");
+        if (buffer && is_past(buffer->session, packing->session))
+            return refuse(packing, index, value, "other library");
         loan = &packing->loans[packing->lent++];
         *loan = (struct loan){.start = ARENA_NONE};
         return pack_buffer(packing, slot, index, value, loan);
@@ -387,6 +398,9 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
                             ((Pointer *)value)->type, ((Pointer *)value)->address);
     if (PyObject_TypeCheck(value, callback_type) && !callback_address(value))
         return refuse(packing, index, value, "released");
+    if (PyObject_TypeCheck(value, callback_type) && slot->encode != Py_None &&
+        is_past(callback_session(value), packing->session))
+        return pack_converted(packing, slot, index, value); /* it is made again */
     if (PyObject_TypeCheck(value, callback_type))
         return pack_address(packing, slot, index, value, callback_session(value),
                             callback_pointer_type(value), callback_address(value));
@@ -395,6 +409,9 @@ bool pack_pointer(struct packing *packing, const struct slot *slot, Py_ssize_t i
     if (!packing->loans)
         return pack_kept(packing, slot, index, value);
 
+    if (PyObject_TypeCheck(value, buffer_type) && foreign_there(((Buffer *)value)->data) &&
+        is_past(((Buffer *)value)->session, packing->session))
+        return refuse(packing, index, value, "other library");
     loan = &packing->loans[packing->lent];
     *loan = (struct loan){.start = ARENA_NONE};
     packing->lent++;

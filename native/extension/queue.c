@@ -125,7 +125,7 @@ static PyObject *queue_wait(PyObject *module, PyObject *args)
     if (!is_done(queue, piece))
         Py_RETURN_FALSE;
     if (call->pending.deadline) /* each piece has the time that a call has */
-        call->pending.deadline = monotonic_ns() + call->call.session->timeout_ns;
+        call->pending.deadline = monotonic_ns() + call->function->timeout_ns;
     Py_RETURN_TRUE;
 }
 

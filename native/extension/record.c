@@ -252,6 +252,15 @@ bool struct_address(PyObject *value, const Session *session, uint64_t *address)
     return !session->in_worker || offset < session->size;
 }
 
+const Buffer *struct_buffer(PyObject *value)
+{
+    const Aggregate *part = (Aggregate *)value;
+    PyObject *owner = part->root ? ((Aggregate *)part->root)->owner : part->owner;
+    PyObject *memory = owner ? PyMemoryView_GET_BUFFER(owner)->obj : NULL;
+
+    return memory && PyObject_TypeCheck(memory, buffer_type) ? (Buffer *)memory : NULL;
+}
+
 /* Arrays of numbers show their items; everything else is bytes. */
 static int get_buffer(PyObject *self, Py_buffer *view_, int flags)
 {

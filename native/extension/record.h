@@ -77,6 +77,9 @@ static inline bool struct_passes(PyObject *value, PyTypeObject *class, PyObject 
  * if it does not: they are this process's, and the library is in another. */
 bool struct_address(PyObject *value, const Session *session, uint64_t *address);
 
+/* The Buffer that it is a view of; NULL if it is none. */
+const Buffer *struct_buffer(PyObject *value);
+
 /* ---- among these files ---- */
 
 /* A view of a part of `whole`, at `offset` in it. NULL with an exception. */

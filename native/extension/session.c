@@ -144,12 +144,19 @@ static void wake_waiting(Session *session, int count)
 }
 
 /* Wait, without the GIL, until somebody lets go of the session since `freed` was read.
- * False with an exception. Who waits counts itself as waiting before it looks whether it
- * has to; who lets go looks for such after it did. So one of the two sees the other. */
-static bool wait_turn(Session *session, uint32_t freed)
+ * False with an exception, or without one after `deadline`. Who waits counts itself as
+ * waiting before it looks whether it has to; who lets go looks for such after it did. So
+ * one of the two sees the other. */
+static bool wait_turn(Session *session, uint32_t freed, uint64_t deadline)
 {
+    uint64_t now = deadline ? monotonic_ns() : 0;
+
+    if (deadline && now >= deadline) {
+        wake_waiting(session, 1);
+        return false; /* the caller says it */
+    }
     Py_BEGIN_ALLOW_THREADS
-    futex_wait_private(&session->lanes_freed, freed);
+    futex_wait_private(&session->lanes_freed, freed, deadline ? deadline - now : UINT64_MAX);
     Py_END_ALLOW_THREADS
     if (PyErr_CheckSignals() != 0) {
         wake_waiting(session, 1); /* what woke us may have been meant for another */
@@ -187,7 +194,7 @@ bool session_enter(Session *session)
         uint32_t freed = atomic_load(&session->lanes_freed);
 
         entered = try_enter(session, thread);
-        waiting = !entered && wait_turn(session, freed);
+        waiting = !entered && wait_turn(session, freed, 0);
     }
     count_down(&session->waiting);
     return entered;
@@ -201,9 +208,10 @@ void session_leave(Session *session)
     }
 }
 
-/* Wait for a lane. NULL with an exception. */
-static struct lane_record *await_lane(Session *session, uint64_t thread)
+/* Wait for a lane, as long as a call may take. NULL with an exception. */
+static struct lane_record *await_lane(Session *session, uint64_t thread, const Function *function)
 {
+    uint64_t deadline = function->timeout_ns ? monotonic_ns() + function->timeout_ns : 0;
     struct lane_record *record = NULL;
     bool waiting = true;
 
@@ -212,13 +220,15 @@ static struct lane_record *await_lane(Session *session, uint64_t thread)
         uint32_t freed = atomic_load(&session->lanes_freed);
 
         record = claim(session, thread);
-        waiting = !record && wait_turn(session, freed);
+        waiting = !record && wait_turn(session, freed, deadline);
     }
     count_down(&session->waiting);
+    if (!record && !PyErr_Occurred())
+        raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, (PyObject *)function, "busy");
     return record;
 }
 
-struct lane_record *session_lane(Session *session)
+struct lane_record *session_lane(Session *session, const Function *function)
 {
     uint64_t thread = PyThreadState_Get()->id;
     struct lane_record *record = recent_lane(session);
@@ -231,7 +241,7 @@ struct lane_record *session_lane(Session *session)
             raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, Py_None, "pending");
             return NULL;
         }
-        if (!record && !(record = await_lane(session, thread)))
+        if (!record && !(record = await_lane(session, thread, function)))
             return NULL;
     }
     now = peek(&session->clock) + 1;
@@ -246,12 +256,18 @@ void session_release(Session *session, struct lane_record *lane)
     wake_waiting(session, 1);
 }
 
+/* In a word: whether calls can be made, and if not, why. */
+static const char *state_of(const Session *session)
+{
+    return session_usable(session)                                             ? "usable"
+           : session->in_worker && session->generation != process_generation ? "forked"
+           : peek(&session->closed)                                          ? "closed"
+                                                                              : "gone";
+}
+
 void session_raise(Session *session, PyObject *function)
 {
-    bool forked = session->in_worker && session->generation != process_generation;
-    const char *code = forked ? "forked" : peek(&session->closed) ? "closed" : "gone";
-
-    raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, code);
+    raise_by(HOOK_ENDED, "(OOs)", (PyObject *)session, function, state_of(session));
 }
 
 /* ---- making and unmaking ---- */
@@ -305,15 +321,17 @@ static bool map_channel(Session *session, uint64_t arena)
 
 static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"arena", "spin_ns", "timeout_ns", "doorbell", "one_thread", NULL};
-    unsigned long long arena = 0, timeout_ns = 0;
-    unsigned int spin_ns = 0;
+    static char *names[] = {"arena", "spin_ns", "timeout_ns", "doorbell", "one_thread",
+                            "error_location", "key_block", NULL};
+    unsigned long long arena = 0, timeout_ns = 0, error_location = 0;
+    unsigned int spin_ns = 0, key_block = 0;
     int doorbell = 0, one_thread = 0;
     static _Atomic uint64_t serial;
     Session *session;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKpp", names, &arena, &spin_ns, &timeout_ns,
-                                     &doorbell, &one_thread))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$KIKppKI", names, &arena, &spin_ns,
+                                     &timeout_ns, &doorbell, &one_thread, &error_location,
+                                     &key_block))
         return NULL;
     if (arena > (unsigned long long)INT64_MAX / 2) { /* also every negative number */
         PyErr_SetString(PyExc_ValueError, "no arena is that large");
@@ -324,12 +342,14 @@ static PyObject *session_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     session = (Session *)type->tp_alloc(type, 0);
     if (!session)
         return NULL;
-    session->serial = atomic_fetch_add(&serial, 1) + 1;
+    session->serial = session->family = atomic_fetch_add(&serial, 1) + 1;
     session->memory = -1;
     session->generation = process_generation;
     session->spin_ns = spin_ns;
     session->timeout_ns = timeout_ns;
     session->doorbell = doorbell;
+    *(void **)&session->error_location = (void *)(uintptr_t)error_location;
+    session->key_block = key_block;
     session->lane_limit = one_thread ? 1 : CHANNEL_LANES;
     for (uint32_t i = CHANNEL_LANES; i < CHANNEL_LANES + CHANNEL_GUESTS; i++)
         session->lanes[i].started = true; /* no thread of the worker's is to serve it */
@@ -416,9 +436,8 @@ static PyObject *session_attach(Session *session, PyObject *args, PyObject *kwar
         return NULL;
     record->started = true; /* the main thread */
     poke(&record->busy, true);
-    pending = post_call(session, record, 0, &nothing, 0, 0);
+    pending = post_call(session, record, 0, &nothing, 0, 0, timeout_ns);
     pending.spin = false;
-    pending.deadline = monotonic_ns() + timeout_ns;
     do {
         Py_BEGIN_ALLOW_THREADS
         outcome = await_reply(session, &pending);
@@ -558,6 +577,12 @@ static PyObject *session_get_last_error(Session *session, void *unused)
     return PyLong_FromUnsignedLong(find_errors(session) ? errors.of[errors.recent].last_error : 0);
 }
 
+static PyObject *session_get_state(Session *session, void *unused)
+{
+    (void)unused;
+    return PyUnicode_InternFromString(state_of(session));
+}
+
 static PyObject *session_get_closed(Session *session, void *unused)
 {
     (void)unused;
@@ -621,6 +646,8 @@ static PyGetSetDef properties[] = {
     {"errno", (getter)session_get_errno, NULL, "errno after this thread's last call.", NULL},
     {"last_error", (getter)session_get_last_error, NULL, "GetLastError() after it.", NULL},
     {"closed", (getter)session_get_closed, NULL, "Whether close() was called.", NULL},
+    {"state", (getter)session_get_state, NULL,
+     "\"usable\", or why not: \"closed\", \"forked\", or \"gone\", which its worker is.", NULL},
     {"memory", (getter)session_get_memory, NULL, "Descriptor of the channel until attached.", NULL},
     {"phase", (getter)session_get_phase, (setter)session_set_phase,
      "What the policy allows now: 0 starting, 1 loading, 2 serving.", NULL},
@@ -635,6 +662,8 @@ static PyGetSetDef properties[] = {
 
 static PyMemberDef members[] = {
     {"lanes", T_UINT, offsetof(Session, lane_limit), READONLY, "Calls at once."},
+    {"family", T_ULONGLONG, offsetof(Session, family), 0,
+     "A number that all sessions of one library share, which it had one after the other."},
     {"services_of", T_OBJECT, offsetof(Session, services), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Session, weakrefs), READONLY, NULL},
     {0},

@@ -17,11 +17,11 @@
 
 #define LOOKS 64 /* at the reply between two looks at the clock; under a microsecond */
 
-void futex_wait_private(_Atomic uint32_t *word, uint32_t value)
+void futex_wait_private(_Atomic uint32_t *word, uint32_t value, uint64_t limit)
 {
-    const struct timespec limit = {.tv_nsec = LOOK_UP_NS};
+    const struct timespec wait = {.tv_nsec = (long)(limit < LOOK_UP_NS ? limit : LOOK_UP_NS)};
 
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &limit, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &wait, NULL, 0);
 }
 
 void futex_wake_private(_Atomic uint32_t *word, int count)
@@ -86,13 +86,14 @@ void pending_expect(struct pending *pending, uint32_t depth)
 }
 
 struct pending post_call(Session *session, struct lane_record *record, uint32_t depth,
-                         const struct ferry_frame *frame, size_t from, size_t end)
+                         const struct ferry_frame *frame, size_t from, size_t end,
+                         uint64_t timeout_ns)
 {
     struct foreign target = session_frame(session, record, depth);
     struct pending pending = {.record = record, .lane = session_frame(session, record, 0)};
 
-    if (session->timeout_ns)
-        pending.deadline = monotonic_ns() + session->timeout_ns;
+    if (timeout_ns)
+        pending.deadline = monotonic_ns() + timeout_ns;
     /* All at once: a worker that looks at the line takes it away after each write. */
     foreign_write(foreign_at(target, FRAME_STACK_BYTES), (const char *)frame + FRAME_STACK_BYTES,
                   FRAME_HOST_LINE_END - FRAME_STACK_BYTES);

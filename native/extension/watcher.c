@@ -56,15 +56,16 @@ void watch_end_process(const struct watch *watch)
 
 static void declare_dead(struct watch *watch)
 {
-    const struct timespec moment = {.tv_nsec = 1000000};
+    const struct timespec moment = {.tv_nsec = 20000};
     siginfo_t info = {0};
 
     if (atomic_load(&watch->dead))
         return;
     watch_kill(watch); /* if it has only closed its socket */
     /* Not without limit: the lock is held, and somebody who traces the worker, say a
-     * child of it, can keep its end from us for ever. Then how it ended stays unknown. */
-    for (int i = 0; i < 250 && waitid(P_PID, (id_t)watch->pid, &info,
+     * child of it, can keep its end from us for ever. Then how it ended stays unknown. Its
+     * socket mostly tells of its end some microseconds before the kernel does. */
+    for (int i = 0; i < 2500 && waitid(P_PID, (id_t)watch->pid, &info,
                                       WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == 0; i++)
         nanosleep(&moment, NULL);
     atomic_store(info.si_code == CLD_EXITED ? &watch->exit_code : &watch->exit_signal,

@@ -58,18 +58,19 @@ static void keep_information(struct ferry_fault *fault, int number, const siginf
 #endif
 }
 
-/* Word by word: memcpy would look at the marks. */
+/* Word by word: memcpy would look at the marks. If it is not known where the stack ends, the
+ * fault at its end comes back to the handler, which publishes what there is by then. */
 UNMARKED static void keep_stack(struct ferry_fault_area *area, struct posix_range range)
 {
     const volatile uint64_t *from = (const uint64_t *)(uintptr_t)(range.start & ~UINT64_C(7));
-    uint64_t size = (range.end - range.start) & ~UINT64_C(7);
+    uint64_t *to = (uint64_t *)area->stack;
+    uint64_t words = (range.end - range.start) / 8;
 
-    if (size > FAULT_STACK)
-        size = FAULT_STACK;
-    area->stack_base = range.start & ~UINT64_C(7);
-    for (uint64_t at = 0; at < size; at += 8)
-        memcpy(area->stack + at, &(uint64_t){*from++}, 8);
-    area->stack_size = (uint32_t)size;
+    area->stack_base = (uintptr_t)from;
+    for (uint64_t at = 0; at < words && at < FAULT_STACK / 8; at++) {
+        to[at] = from[at];
+        *(volatile uint32_t *)&area->stack_size = (uint32_t)(8 * (at + 1));
+    }
 }
 
 /* The most important first: each step may be the last. */
@@ -77,6 +78,8 @@ UNMARKED static void record_fault(int number, siginfo_t *info, void *context)
 {
     struct ferry_fault_area *area = channel_fault_area(channel);
     struct ferry_fault *fault = &channel->fault;
+    struct posix_range stack;
+    uint64_t pointer;
 
     /* From now on they come here, and at once, whatever the library has set. */
     platform_catch_faults();
@@ -86,7 +89,11 @@ UNMARKED static void record_fault(int number, siginfo_t *info, void *context)
         keep_information(fault, number, info);
         area->register_count = posix_registers(context, area->registers);
         fault->program_counter = area->registers[area->register_count - 1];
-        keep_stack(area, posix_maps(area, area->registers[posix_stack_pointer]));
+        pointer = area->registers[posix_stack_pointer];
+        stack = posix_maps(area, pointer);
+        if (!stack.end)
+            stack = (struct posix_range){pointer, pointer + FAULT_STACK};
+        keep_stack(area, stack);
     }
     fault_publish();
     die_of((int)fault->code); /* the first fault's; a reason is no signal, and just ends it */

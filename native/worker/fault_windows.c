@@ -222,24 +222,47 @@ void platform_catch_faults(void)
  * guaranteed rest is reached. Wine commits all of it at once, with the guard page at the
  * end, whatever is guaranteed: on x64 what is left there is too little for an exception, and
  * Wine ends the thread without one. So the guard page goes where the guarantee begins. */
-static void guard(ULONG guaranteed)
+static void guard(char *bottom, ULONG guaranteed)
 {
-    MEMORY_BASIC_INFORMATION stack, memory;
-    DWORD before = 0;
-    char *page;
+    MEMORY_BASIC_INFORMATION memory;
+    char *page = bottom + guaranteed;
+    DWORD before;
 
-    if (VirtualQuery(&before, &stack, sizeof stack) != sizeof stack)
-        return;
-    page = (char *)stack.AllocationBase + guaranteed;
-    if (page + PAGE < (char *)&before && VirtualQuery(page, &memory, sizeof memory) == sizeof memory &&
-        memory.AllocationBase == stack.AllocationBase && memory.State == MEM_COMMIT)
+    if (VirtualQuery(page, &memory, sizeof memory) == sizeof memory &&
+        memory.AllocationBase == bottom && memory.State == MEM_COMMIT)
         VirtualProtect(page, PAGE, PAGE_READWRITE | PAGE_GUARD, &before);
 }
 
+/* A small stack is left as it is: Wine clears all of one of 1 MiB as the thread begins, and
+ * would find the guard page. */
 void platform_prepare_thread(void)
 {
-    ULONG reserve = 64 * 1024; /* of stack, to handle the overflow of the rest */
+    enum { GUARANTEED = 64 * 1024, SMALL = 2 * 1024 * 1024 };
+    char *top = ((const NT_TIB *)NtCurrentTeb())->StackBase;
+    ULONG guaranteed = GUARANTEED;
+    MEMORY_BASIC_INFORMATION stack;
 
-    SetThreadStackGuarantee(&reserve);
-    guard(64 * 1024);
+    if (VirtualQuery(top - 1, &stack, sizeof stack) != sizeof stack ||
+        top - (char *)stack.AllocationBase < SMALL)
+        return;
+    SetThreadStackGuarantee(&guaranteed);
+    guard(stack.AllocationBase, GUARANTEED);
 }
+
+/* The loader calls this on each thread that begins, the library's own too. Without a C
+ * runtime the directory it reads that from, which the linker knows by its name, is ours. */
+static void NTAPI begin_thread(void *module, DWORD reason, void *reserved)
+{
+    (void)module;
+    (void)reserved;
+    if (reason == DLL_THREAD_ATTACH)
+        platform_prepare_thread();
+}
+
+static const PIMAGE_TLS_CALLBACK callbacks[] = {begin_thread, NULL};
+static ULONG tls_index;
+extern const IMAGE_TLS_DIRECTORY _tls_used;
+const IMAGE_TLS_DIRECTORY _tls_used = {
+    .AddressOfIndex = (uintptr_t)&tls_index,
+    .AddressOfCallBacks = (uintptr_t)callbacks,
+};

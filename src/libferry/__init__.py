@@ -21,6 +21,7 @@ from libferry.errors import (
     LoadError,
     NamespacesFull,
     NestedTooDeep,
+    NoDump,
     NoRunner,
     PoolFull,
     RowErrors,
@@ -31,7 +32,20 @@ from libferry.errors import (
     UnexpectedCode,
     UnsupportedDeclaration,
 )
-from libferry.runtime import Array, Buffer, Callback, Library, Out, Pointer, Struct, load
+from libferry.guard import LoadedFile, snapshot
+from libferry.runtime import (
+    Array,
+    Buffer,
+    Callback,
+    Library,
+    Line,
+    Out,
+    Pointer,
+    Pool,
+    Struct,
+    load,
+    pool,
+)
 
 __version__ = "0.1.0"
 
@@ -52,12 +66,16 @@ __all__ = [
     "LibraryClosed",
     "LibraryCrashed",
     "LibraryNotFound",
+    "Line",
     "LoadError",
+    "LoadedFile",
     "NamespacesFull",
     "NestedTooDeep",
+    "NoDump",
     "NoRunner",
     "Out",
     "Pointer",
+    "Pool",
     "PoolFull",
     "RowErrors",
     "SandboxUnavailable",
@@ -69,4 +87,6 @@ __all__ = [
     "UnsupportedDeclaration",
     "inspect",
     "load",
+    "pool",
+    "snapshot",
 ]

@@ -84,6 +84,17 @@ static _Atomic uint32_t *any_word(void)
     return one_in(3) ? &lane->request : &lane->reply;
 }
 
+/* The text of /proc/self/maps; how long it is. */
+static size_t own_maps(char *text, size_t room)
+{
+    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    ssize_t got = file < 0 ? 0 : read(file, text, room);
+
+    if (file >= 0)
+        close(file);
+    return got > 0 ? (size_t)got : 0;
+}
+
 /* ---- what it writes ---- */
 
 static void write_word(void)
@@ -142,14 +153,27 @@ static void write_header(void)
     memcpy(channel + offsetof(struct ferry_header, base) + 8 * below(SERVICE_COUNT + 1), &value, 8);
 }
 
+/* What a crash leaves behind: sizes of what follows, addresses to unwind by, text to parse. */
 static void write_fault(void)
 {
     struct ferry_fault *fault = &((struct ferry_header *)(void *)channel)->fault;
+    struct ferry_fault_area *area = (void *)(channel + CHANNEL_FAULT_OFFSET);
 
-    fault->code = (uint32_t)odd_number();
+    fault->code = one_in(2) ? (uint32_t)below(40) : (uint32_t)odd_number();
     fault->address = odd_number();
     fault->program_counter = odd_number();
     fault->happened = (uint32_t)below(3);
+    area->register_count = (uint32_t)odd_number();
+    area->stack_size = (uint32_t)odd_number();
+    area->stack_base = odd_number();
+    area->maps_size = one_in(2) ? (uint32_t)below(4096) : (uint32_t)odd_number();
+    area->frame_count = (uint32_t)odd_number();
+    for (int i = 0; i < 16; i++)
+        area->registers[i] = one_in(2) ? odd_number() : area->stack_base + below(4096);
+    for (int i = 0; i < 16; i++)
+        memcpy(area->stack + below(4096), &area->registers[i], 8);
+    if (one_in(2) && (area->maps_size = (uint32_t)own_maps(area->maps, sizeof area->maps)))
+        area->maps[below(area->maps_size)] = (char)next();
 }
 
 /* Everything between the header and the lanes, and the arena: descriptions of maps and of

@@ -46,8 +46,18 @@ outcomes: Counter[str] = Counter()
 failures: list[str] = []
 
 
+def explain(error: ferry.LibraryCrashed) -> None:
+    """Look at all that the worker has left behind for it: that is the worker's word, too."""
+    try:
+        str(error), repr(error), repr(error.registers), repr(error.backtrace)
+    except Exception as broken:
+        failures.append("".join(traceback.format_exception(broken)))
+
+
 def note(error: BaseException | None) -> None:
     outcomes["returned" if error is None else type(error).__name__] += 1
+    if isinstance(error, ferry.LibraryCrashed):
+        explain(error)
     if error is not None and not isinstance(error, ALLOWED):
         failures.append("".join(traceback.format_exception(error)))
 

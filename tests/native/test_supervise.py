@@ -21,6 +21,7 @@ from libferry import _core
 from libferry.binary import read
 from libferry.contract import declare
 from libferry.runtime.library import Library
+from libferry.runtime.loaded import Contents
 from libferry.runtime.opening import open_library
 from libferry.runtime.runner import find
 from libferry.runtime.worker import Start, Worker
@@ -177,17 +178,15 @@ class Supervised:
         plan += seccomp(dict.fromkeys((execve, *numbers), USER_NOTIF), NEW_LISTENER)
         report = Report(Profile("test"), ())
         confinement = Confinement(plan, policy, dict(os.environ), report, 0)
-        start = Start(find(abi), 1 << 24, 0, 0, False, confinement)
+        start = Start(find(abi), 1 << 24, 0, 0, False, confinement=confinement)
         self.worker = Worker(start)
         self.session = self.worker.session
         self.session.phase = LOADING
         binary = read(compiled(SOURCE, abi))
-        services, handle = open_library(binary, abi, self.session, self.worker)
+        contents = Contents(binary, self.worker)
+        opened = open_library(binary, abi, self.session, contents)
         self.session.phase = SERVING
-        header = declare(HEADER, abi)
-        self.lib: Any = Library(
-            binary, abi, self.session, self.worker, services, handle, header, "utf-8"
-        )
+        self.lib: Any = Library(binary, abi, opened, declare(HEADER, abi), "utf-8")
 
     def violation(self) -> dict[str, Any]:
         """What it died of."""

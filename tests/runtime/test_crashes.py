@@ -16,6 +16,7 @@ from threading import Barrier
 import pytest
 
 import libferry as ferry
+from libferry.runtime.crash import fault_of
 
 from .sides import SIDES, Side, compiled, opened
 
@@ -27,6 +28,13 @@ SOURCE = r"""
 static DWORD WINAPI elsewhere(void *at) { *(volatile int *)at = 1; return 0; }
 EXPORT void store_elsewhere(uintptr_t at)
 { WaitForSingleObject(CreateThread(NULL, 0, elsewhere, (void *)at, 0, NULL), INFINITE); }
+EXPORT void fail_fast(void) { __asm__ volatile("int $0x29" : : "c"(7)); }
+static DWORD WINAPI overflow(void *unused);
+EXPORT void overflow_elsewhere(unsigned stack)
+{
+    DWORD flags = STACK_SIZE_PARAM_IS_A_RESERVATION;
+    WaitForSingleObject(CreateThread(NULL, stack, overflow, NULL, flags, NULL), INFINITE);
+}
 EXPORT void throw_it(unsigned code) { RaiseException(code, 0, 0, NULL); }
 #else
 #include <pthread.h>
@@ -46,6 +54,9 @@ EXPORT void store_constant(void) { *(volatile int *)(uintptr_t)&constant = 2; }
 EXPORT void jump(uintptr_t to) { ((void (*)(void))to)(); }
 EXPORT int deeper(int n)
 { volatile char frame[256]; frame[0] = (char)n; sink = frame[0]; return deeper(n + 1) + frame[0]; }
+#ifdef _WIN32
+static DWORD WINAPI overflow(void *unused) { return unused ? 0 : (DWORD)deeper(0); }
+#endif
 EXPORT int deeper_after(int (*call)(int)) { return deeper(call(0)); }
 EXPORT void leave(int code) { exit(code); }
 EXPORT void leave_now(int code) { _Exit(code); }
@@ -58,10 +69,13 @@ void store_elsewhere(uintptr_t at); int deeper(int n); void leave(int code);
 void leave_now(int code); void give_up(void); void divide(int by);
 int deeper_after(int (*call)(int));
 """
-WINDOWS_ONLY = "void throw_it(unsigned code);"
+WINDOWS_ONLY = """
+void throw_it(unsigned code); void fail_fast(void); void overflow_elsewhere(unsigned stack);
+"""
 ACCESS_VIOLATION, STACK_OVERFLOW, DIVIDED = 0xC0000005, 0xC00000FD, 0xC0000094
 CPP_EXCEPTION = 0xE06D7363
 MSVCRT_ABORT = 3
+STACK_BUFFER_OVERRUN = 0xC0000409
 
 WORKERS = [side for side in SIDES if str(side.id).endswith("worker")]
 X86 = [side for side in WORKERS if str(side.id).startswith(("x86", "i386"))]
@@ -207,7 +221,38 @@ def test_a_cpp_exception_nobody_caught_is_told(lib: ferry.Library, side: Side) -
 
 @pytest.mark.parametrize("side", WINDOWS)
 def test_windows_finds_the_callers_itself(lib: ferry.Library, side: Side) -> None:
+    crash(lib, "store", 16)
+    record = fault_of(lib._ferry_session)
+    assert record is not None
+    callers = [
+        module.path.rpartition("\\")[2]
+        for address in record.frames
+        for module in record.modules
+        if module.start <= address < module.end
+    ]
+    assert callers[0] == f"worker-{side[0]}.exe"
+    assert callers[-1] == "ntdll.dll"
+
+
+@pytest.mark.parametrize("side", WINDOWS)
+@pytest.mark.parametrize("stack", [0, 4 << 20])
+def test_a_windows_thread_that_overflows_is_told_whoever_made_it(
+    lib: ferry.Library, stack: int
+) -> None:
+    error = crash(lib, "overflow_elsewhere", stack)
+    assert error.code == STACK_OVERFLOW
+    assert error.lane is None
+
+
+@pytest.mark.parametrize("side", WINDOWS)
+def test_of_what_passes_every_filter_by_eight_bits_are_left(lib: ferry.Library) -> None:
+    error = crash(lib, "fail_fast")
+    assert error.code == STACK_BUFFER_OVERRUN & 0xFF
+    assert "__fastfail" in error.hint
+
+
+# tests/unwind/test_real_workers.py has longer ones
+@pytest.mark.parametrize("side", WINDOWS)
+def test_a_backtrace_of_windows_ends_before_the_worker(lib: ferry.Library, side: Side) -> None:
     modules = [str(frame).partition("+")[0] for frame in crash(lib, "store", 16).backtrace]
-    assert modules[0] == "lib.dll"
-    assert f"worker-{side[0]}.exe" in modules
-    assert "ntdll.dll" in modules
+    assert modules == ["lib.dll"]

@@ -37,6 +37,7 @@ SOURCE = r"""
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -105,6 +106,12 @@ void overflow_elsewhere(void)
     pthread_create(&thread, NULL, overflow, NULL);
     pthread_join(thread, NULL);
 }
+void fault_without_files(uintptr_t at)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_NOFILE, &none);
+    store(at);
+}
 void fault_unheard(void) { signal(SIGSEGV, SIG_DFL); store(16); }
 
 int fault_in_a_fork(int by_vfork)
@@ -137,7 +144,7 @@ void store_through(const void *a, int b, double c, const char *d, void *e);
 void fill_and_stay(char *to, int size); void give_up(void);
 void fault_on_half_a_stack(void); void fault_without_an_area(void);
 void fault_in_many_threads(int count); void overflow_elsewhere(void); void fault_unheard(void);
-int fault_in_a_fork(int by_vfork);
+void fault_without_files(uintptr_t at); int fault_in_a_fork(int by_vfork);
 void ask_for_parent(long a, long b, long c, long d, long e, long f);
 """
 
@@ -168,8 +175,27 @@ def test_a_fault_while_one_is_recorded_leaves_the_first(lib: ferry.Library) -> N
     assert error.registers["rdi"] == 16
     record = crash.fault_of(lib._ferry_session)
     assert record is not None
-    assert record.stack == b""
+    assert len(record.stack) == HALF - _used(record)  # all that can be read
     assert record.modules
+
+
+HALF = 1 << 16
+
+
+def _used(record: fault.Fault) -> int:
+    """How far the stack pointer is from the beginning of the stack's mapping."""
+    (mapping,) = (m for m in record.modules if m.start <= record.stack_base < m.end)
+    return record.stack_base - mapping.start
+
+
+def test_without_a_file_to_be_had_there_is_a_stack_but_no_modules(lib: ferry.Library) -> None:
+    error = crashed(lib, "fault_without_files", 0x1230)
+    assert error.address == 0x1230
+    record = crash.fault_of(lib._ferry_session)
+    assert record is not None
+    assert struct.pack("<Q", 0x1230) in record.stack
+    assert record.modules == ()
+    assert error.place == hex(error.program_counter or 0)
 
 
 def test_not_even_its_own_memory_has_to_be_there(lib: ferry.Library) -> None:

@@ -114,13 +114,17 @@ class Record:
 
 # gABI, chapter 4 "ELF Header" and "Symbol Table", chapter 5 "Program Header" and
 # "Dynamic Section": (codes of the struct module, names of the fields), by class
-_HEADER_NAMES = "type machine version entry phoff shoff flags ehsize phentsize phnum rest"
-_HEADER = {32: ("HHI III I HHH 6s", _HEADER_NAMES), 64: ("HHI QQQ I HHH 6s", _HEADER_NAMES)}
+_HEADER_NAMES = (
+    "type machine version entry phoff shoff flags ehsize phentsize phnum shentsize shnum shstrndx"
+)
+_HEADER = {32: ("HHI III I HHHHHH", _HEADER_NAMES), 64: ("HHI QQQ I HHHHHH", _HEADER_NAMES)}
 _SEGMENT = {
     32: ("IIIIIIII", "type offset vaddr paddr filesz memsz flags align"),
     64: ("IIQQQQQQ", "type flags offset vaddr paddr filesz memsz align"),
 }
 _DYNAMIC = {32: ("II", "tag value"), 64: ("QQ", "tag value")}
+_SECTION_NAMES = "name type flags addr offset size link info addralign entsize"
+_SECTION = {32: ("IIIIIIIIII", _SECTION_NAMES), 64: ("IIQQQQIIQQ", _SECTION_NAMES)}
 _SYMBOL = {
     32: ("IIIBBH", "name value size info other shndx"),
     64: ("IBBHQQ", "name info other shndx value size"),
@@ -139,6 +143,9 @@ class Layout(NamedTuple):
     segment: Record
     dynamic: Record
     symbol: Record
+    sections: Record
+    section: Record
+    sized: Record
 
 
 @lru_cache(maxsize=4)
@@ -154,6 +161,9 @@ def _layout(elf_class: int, data: int) -> Layout:
         Record(order, _SEGMENT[bits], "type flags offset vaddr filesz memsz"),
         Record(order, _DYNAMIC[bits], "tag value"),
         Record(order, _SYMBOL[bits], "name info other shndx value"),
+        Record(order, _HEADER[bits], "shoff shentsize shnum shstrndx"),
+        Record(order, _SECTION[bits], "name type flags addr offset size link"),
+        Record(order, _SYMBOL[bits], "name info shndx value size"),
     )
 
 
@@ -236,8 +246,8 @@ class Image:
                 raise self.window.bad("the dynamic section does not end with DT_NULL")
         return []
 
-    def string(self, offset: int, what: str) -> str:
-        """Give the string at ``offset`` of the dynamic string table."""
+    def strings(self) -> Window:
+        """Give the dynamic string table."""
         if self._strings is None:
             address = self.tags.get(DT_STRTAB)
             if address is None:
@@ -245,7 +255,11 @@ class Image:
             table = self.at(address, "the dynamic string table")
             size = min(self.tags.get(DT_STRSZ, table.size), table.size)
             self._strings = table.view(0, size, "the dynamic string table")
-        return self._strings.string(offset, what)
+        return self._strings
+
+    def string(self, offset: int, what: str) -> str:
+        """Give the string at ``offset`` of the dynamic string table."""
+        return self.strings().string(offset, what)
 
     def kind(self) -> Kind:
         """Tell libraries from programs, which both can be ET_DYN.

@@ -57,6 +57,8 @@ KINDS: dict[int, ExportKind] = {
     10: "ifunc",  # STT_GNU_IFUNC
 }
 
+EXPORTS_AT_MOST = 1 << 24
+
 # e_machine and bits of those with 8-byte words in DT_HASH
 WIDE_HASH = {(0x9026, 64), (22, 64)}
 
@@ -72,7 +74,7 @@ def exports(window: Window) -> tuple[Export, ...]:
     tags = image.tags
     if DT_SYMTAB not in tags:
         return ()
-    start, count = _symbol_range(image)
+    start, count = symbol_range(image, EXPORTS_AT_MOST)
     if count <= 0:
         return ()
     symbol = image.layout.symbol
@@ -103,11 +105,16 @@ def exports(window: Window) -> tuple[Export, ...]:
     return tuple(found)
 
 
-def _symbol_range(image: Image) -> tuple[int, int]:
-    """Give the first symbol that can be found, and how many follow."""
+def symbol_range(image: Image, at_most: int) -> tuple[int, int]:
+    """Give the first symbol that can be found, and how many follow.
+
+    A table that would have more than ``at_most`` is refused. A sparse file may have any
+    length, and counting goes through all of it.
+    """
     tags, word = image.tags, image.layout.word
     if DT_GNU_HASH in tags:
-        return _gnu_hash_range(image, image.at(tags[DT_GNU_HASH], "the GNU hash table"))
+        table = image.at(tags[DT_GNU_HASH], "the GNU hash table")
+        return _gnu_hash_range(image, table, at_most)
     if DT_HASH in tags:
         table = image.at(tags[DT_HASH], "the hash table")
         if (image.machine, image.layout.bits) in WIDE_HASH:
@@ -119,12 +126,15 @@ def _symbol_range(image: Image) -> tuple[int, int]:
     return 0, 0
 
 
-def _gnu_hash_range(image: Image, table: Window) -> tuple[int, int]:
+def _gnu_hash_range(image: Image, table: Window, at_most: int) -> tuple[int, int]:
     word, what = image.layout.word, "the GNU hash table"
     header = table.table(word, 0, 4, what)
     bucket_count, first, bloom_count, _ = header
     buckets_at = 16 + bloom_count * (image.layout.bits // 8)
-    buckets = table.table(word, buckets_at, bucket_count, what)
+    whole = table.view(buckets_at, word.size * bucket_count, what)
+    if bucket_count > at_most:
+        raise table.bad(f"{what} claims {bucket_count} buckets, more than any real library has")
+    buckets = whole.table(word, 0, bucket_count, what)
     last = max(buckets, default=0)
     if last < first:
         return first, 0
@@ -137,6 +147,8 @@ def _gnu_hash_range(image: Image, table: Window) -> tuple[int, int]:
             if entry & 1:
                 return first, last - first + 1
             last += 1
+        if last - first > at_most:
+            raise table.bad(f"{what} has a chain without an end")
         at += size
 
 

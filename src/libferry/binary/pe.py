@@ -33,7 +33,8 @@ SIGNATURE = b"PE\0\0"
 OLDER_SIGNATURES = {b"NE": "16-bit Windows or OS/2", b"LE": "Windows VxD", b"LX": "32-bit OS/2"}
 
 # "COFF File Header"
-COFF_HEADER = Struct("<HH12xHH")  # machine, sections, size of optional header, characteristics
+# machine, sections, time stamp, size of optional header, characteristics
+COFF_HEADER = Struct("<HHI8xHH")
 COFF_HEADER_SIZE = 20
 IMAGE_FILE_DLL = 0x2000
 
@@ -68,6 +69,7 @@ FILE_ALIGNMENT_OFFSET = 36
 SIZE_OF_HEADERS_OFFSET = 60
 DIRECTORY = Struct("<II")  # RVA, size
 DIRECTORY_EXPORT, DIRECTORY_IMPORT, DIRECTORY_DELAY_IMPORT = 0, 1, 13
+DIRECTORY_EXCEPTION, DIRECTORY_DEBUG = 3, 6
 
 # "Section Table": virtual size, RVA, size in file, offset in file, characteristics
 SECTION = Struct("<8xIIII12xI")
@@ -85,6 +87,17 @@ DELAY_IMPORT = Struct("<II24x")  # attributes, RVA of the name
 # Not in the specification: Visual C++ 6 wrote addresses for RVAs, and left this bit 0.
 DELAY_IMPORT_HAS_RVAS = 1
 
+# "Debug Directory (Image Only)": type, size of data, its RVA, its offset in the file
+DEBUG = Struct("<12xIIII")
+IMAGE_DEBUG_TYPE_CODEVIEW = 2
+DEBUG_ENTRIES_AT_MOST = 64
+CODE_VIEW_AT_MOST = 1024  # bytes: a signature, a GUID, an age, and a path
+
+# "The .pdata Section", as x64 has it: begin, end, unwind information
+IMAGE_FILE_MACHINE_AMD64 = 0x8664
+FUNCTION = Struct("<I8x")
+FUNCTIONS_AT_MOST = 1 << 20
+
 WORD = Struct("<H")
 DWORD = Struct("<I")
 
@@ -98,7 +111,7 @@ class Image:
     def __init__(self, window: Window) -> None:
         self.window = window
         at = _signature_offset(window)
-        self.machine, count, optional_size, self.characteristics = window.unpack(
+        self.machine, count, self.time_stamp, optional_size, self.characteristics = window.unpack(
             COFF_HEADER, at + 4, "the COFF header"
         )
         optional = at + 4 + COFF_HEADER_SIZE
@@ -198,6 +211,34 @@ class Image:
             # Behind a section's bytes in the file, memory is filled with zeros.
             row = table.bytes(offset, min(record.size, table.size - offset), what)
             yield record.unpack(row.ljust(record.size, b"\0"))
+
+
+def function_starts(image: Image) -> list[int]:
+    """Give the RVAs where functions begin, of all that the exception directory lists.
+
+    On x64 those are all that call another. Other CPUs have other tables, or none; for them
+    this is empty.
+    """
+    where = image.directory(DIRECTORY_EXCEPTION)
+    if where is None or image.machine != IMAGE_FILE_MACHINE_AMD64:
+        return []
+    what = "the exception directory"
+    count = min(where[1] // FUNCTION.size, FUNCTIONS_AT_MOST)
+    return sorted(image.at(where[0], what).table(FUNCTION, 0, count, what))
+
+
+def code_view(image: Image) -> bytes | None:
+    """Give the CodeView record, which names the PDB file with the library's symbols."""
+    where = image.directory(DIRECTORY_DEBUG)
+    if where is None:
+        return None
+    what = "the debug directory"
+    table = image.at(where[0], what)
+    for number in range(min(where[1] // DEBUG.size, DEBUG_ENTRIES_AT_MOST)):
+        kind, size, _, at = table.unpack(DEBUG, number * DEBUG.size, what)
+        if kind == IMAGE_DEBUG_TYPE_CODEVIEW and size <= CODE_VIEW_AT_MOST:
+            return image.window.bytes(at, size, "the CodeView record")
+    return None
 
 
 def _signature_offset(window: Window) -> int:

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 import libferry
-from libferry.cli import call, doctor, failure, inspect, layout, learn, output, tour
+from libferry.cli import call, doctor, failure, inspect, layout, learn, output, run, tour
 from libferry.errors import FerryError
 
 INTERRUPTED = 128 + 2  # as a shell reports a program that SIGINT ended
@@ -36,6 +36,7 @@ app.command("call", cls=call.Command)(call.command)
 app.command("inspect")(inspect.command)
 app.command("layout")(layout.command)
 app.command("doctor")(doctor.command)
+app.command("run")(run.command)
 app.command("learn", context_settings={"ignore_unknown_options": True})(learn.command)
 app.command("tour")(tour.command)
 
@@ -64,6 +65,7 @@ def _libferry(
     libferry layout point.h               where do the members of its structures lie?
     libferry doctor                       what can this machine host?
     libferry tour                         see it work, for every target
+    libferry run -- ./server              a program, and what code is in it
     libferry learn -- python work.py      what does a library do? write its sandbox's profile
     libferry call libz.so.1 'const char *zlibVersion(void)'
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from libferry.runtime import crash
 
 if TYPE_CHECKING:
     from libferry.runtime.library import Library
+    from libferry.runtime.telemetry import TracedAioFunction
 
 _MOST = 48  # calls posted at once, by all loops: a lane each, of 64, so that others find one
 
@@ -33,33 +34,62 @@ class Aio:
         self._library = weakref.ref(library)
         self._waiter: _Waiter | None = None
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def __getattr__(self, name: str) -> AioFunction | TracedAioFunction:
         if name.startswith("_"):
             raise AttributeError(name)
         library = self._library()
         assert library is not None
-        function = library[name]
+        function, trace = library[name], library._ferry_trace
+        made = self.__dict__[name] = (
+            AioFunction(self, function)
+            if trace is None
+            else trace.awaited(AioFunction(self, function.function))
+        )
+        return made
 
-        async def call(*values: object) -> Any:
-            loop = asyncio.get_running_loop()
-            session = library._ferry_session
-            direct = session.channel is not None and session.lanes > 1
-            if not direct or not isinstance(function, _core.Function):
-                return await loop.run_in_executor(None, function, *values)
-            if self._waiter is None:
-                self._waiter = _Waiter(session)
-            return await self._waiter.call(loop, function, values)
+    def _ferry_forget(self) -> None:
+        """Look the functions up anew."""
+        for name in [name for name in self.__dict__ if not name.startswith("_")]:
+            del self.__dict__[name]
 
-        call.__name__ = name
-        self.__dict__[name] = call
-        return call
+    def _ferry_waiter(self, session: _core.Session) -> _Waiter:
+        waiter = self._waiter
+        if waiter is None or waiter.session is not session:
+            waiter = self._waiter = _Waiter(session)
+        return waiter
+
+
+class AioFunction:
+    """A function of a library, to be awaited."""
+
+    def __init__(self, aio: Aio, function: Any) -> None:
+        self._aio = aio
+        self._function = function
+        self.__name__ = function.__name__
+
+    async def __call__(self, *values: object) -> Any:
+        """Call it."""
+        loop = asyncio.get_running_loop()
+        function = self._function
+        if not isinstance(function, _core.Function):
+            return await loop.run_in_executor(None, function, *values)
+        if function.session.state == "gone":  # a restart takes its time
+            self._function = function = await loop.run_in_executor(None, function.current)
+        session = function.session
+        if session.channel is None or session.lanes == 1:
+            return await loop.run_in_executor(None, function, *values)
+        return await self._aio._ferry_waiter(session).call(loop, function, values)
+
+    def within(self, seconds: float | None) -> AioFunction:
+        """The same function, whose calls may take ``seconds``; None is no limit."""
+        return AioFunction(self._aio, self._function.within(seconds))
 
 
 class _Waiter:
     """The thread that sleeps for all of a library's pending calls."""
 
     def __init__(self, session: _core.Session) -> None:
-        self._session = session
+        self.session = session
         self._calls: dict[_core.Pending, Callable[[], object]] = {}
         self._posted = 0  # calls that nobody has ended yet
         self._lock = threading.Lock()
@@ -130,11 +160,11 @@ class _Waiter:
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._run, name="libferry aio", daemon=True).start()
-        self._session.ring()
+        self.session.ring()
 
     def _run(self) -> None:
         while True:
-            rung = self._session.bell
+            rung = self.session.bell
             with self._lock:
                 ready = [pending for pending in self._calls if pending.ready()]
                 tell = [self._calls.pop(pending) for pending in ready]
@@ -146,7 +176,7 @@ class _Waiter:
                 with suppress(RuntimeError):  # that loop is closed
                     one()
             if waiting:
-                self._session.wait_any(waiting, rung)
+                self.session.wait_any(waiting, rung)
 
 
 def _set(done: asyncio.Future[None]) -> None:

@@ -347,13 +347,14 @@ def map_rows(
         RowErrors: the function has an error convention and some rows failed by it; all
             rows were called, and the results are in the error.
     """
+    function = function.current()
     job = Job(function, arguments, out)
     services = function.session.services_of
     if function.session.channel is None:
         _run_here(job, services.map, progress)
     else:
         with crash.in_rows(function.__name__, job.rows):
-            run_there(job, services.map_queue, progress)
+            run_there(job, services.map_queue.timed(function.timeout_ns), progress)
     job.finish()
     rule = job.signature.error
     if rule is not None and job.out is not None:

@@ -17,7 +17,7 @@ from libferry.runtime.binding import compile_callback, compile_plan, describe_ca
 from libferry.runtime.memory import Pointer as MemoryPointer
 
 if TYPE_CHECKING:
-    from libferry.runtime.library import Library
+    from libferry.runtime.instance import Instance
 
 GUESTS = 16  # threads of the library that can call back at once; CHANNEL_GUESTS in channel.h
 
@@ -47,9 +47,13 @@ class Callback(_core.Callback):
 
     Pass it where its function pointer type is expected. It lives until ``release`` or
     until its library closes: C may keep it in between. Calling it calls the callable.
+    After a restart C knows nothing of it until it is passed again.
     """
 
-    library: Library
+    home: Instance
+    pointer: Pointer
+    error: object = None
+    renewed: Callback | None = None  # itself after a restart
 
     def release(self) -> None:
         """Let go of the callable. C must not call it any more: that ends its worker.
@@ -57,8 +61,10 @@ class Callback(_core.Callback):
         In this process such a call does nothing and is reported by
         ``sys.unraisablehook``. Twice is fine.
         """
-        if self.address and not self.library.closed:
-            self.library._ferry_services.callback(self.number, 0)
+        if self.renewed is not None:
+            self.renewed.release()
+        if self.address and self.session.state == "usable":
+            self.home.services.callback(self.number, 0)
         self.drop()
 
     def __call__(self, *arguments: object) -> object:
@@ -84,8 +90,8 @@ class FunctionPointer(MemoryPointer):
     def __call__(self, *values: object) -> Any:
         """Call the function there; nothing checks that there is one."""
         if self._function is None:
-            signature = _signature(self.library.abi, self.ctype.to, f"{self.address:#x}")
-            plan = compile_plan(signature, self.library._ferry_hooks)
+            signature = _signature(self.home.abi, self.ctype.to, f"{self.address:#x}")
+            plan = compile_plan(signature, self.home.hooks)
             self._function = _core.Function(
                 self.session, self.address, signature.name, plan, False, False
             )
@@ -110,13 +116,18 @@ def _signature(abi_name: str, ctype: CType, name: str) -> _Signature:
 
 
 class Callbacks:
-    """The callbacks of one library, and the threads that serve its threads."""
+    """The callbacks of a library in one session, and the threads that serve its threads.
 
-    def __init__(self, library: Library) -> None:
+    Attributes:
+        threads: their idents.
+    """
+
+    def __init__(self, library: Instance) -> None:
         self._library = weakref.ref(library)
         self._plans: dict[FunctionType, _core.Plan] = {}
         self._passed: dict[tuple[str, Callable[..., object]], Callback] = {}
         self._listeners = 0
+        self.threads: set[int] = set()
         self._lock = threading.Lock()
 
     def make(
@@ -140,20 +151,18 @@ class Callbacks:
         assert isinstance(pointer.to, FunctionType)
         plan = self._plan(library, pointer.to)
         callback = Callback(
-            library._ferry_session,
+            library.session,
             plan,
             function,
             pointer.name,
             error,
             describe_callback(plan.signature.plan),
         )
-        callback.library = library
+        callback.home, callback.pointer, callback.error = library, pointer, error
         try:
             if error is not None:
                 values.encode(library, pointer.to.result, error)
-            callback.address = library._ferry_services.callback(
-                callback.number, callback.description
-            )
+            callback.address = library.services.callback(callback.number, callback.description)
         except BaseException:
             callback.drop()
             raise
@@ -171,19 +180,28 @@ class Callbacks:
             known = self._passed[key] = self.make(pointer, function)
         return known
 
-    def _plan(self, library: Library, ctype: FunctionType) -> _core.Plan:
+    def again(self, callback: Callback) -> Callback:
+        """The same callback here, of one that was made before a restart."""
+        known = callback.renewed
+        if known is None or known.home is not self._library():
+            known = callback.renewed = self.make(
+                callback.pointer, callback.callable, callback.error
+            )
+        return known
+
+    def _plan(self, library: Instance, ctype: FunctionType) -> _core.Plan:
         plan = self._plans.get(ctype)
         if plan is None:
             signature = _signature(library.abi, ctype, f"the callback {ctype.name}")
-            plan = self._plans[ctype] = compile_callback(signature, library._ferry_hooks)
+            plan = self._plans[ctype] = compile_callback(signature, library.hooks)
         return plan
 
     # ---- threads of the library ----
 
-    def _listen(self, library: Library) -> None:
+    def _listen(self, library: Instance) -> None:
         """Serve callbacks from the library's own threads from the first callback on."""
         if library.isolation == "worker" and self._listeners == 0:
-            self._listen_more(library._ferry_session)
+            self._listen_more(library.session)
 
     def _listen_more(self, session: _core.Session) -> None:
         """One listener more: there is always one that has nothing to do, up to a limit."""
@@ -196,7 +214,7 @@ class Callbacks:
         more = weakref.WeakMethod(self._listen_more)
         threading.Thread(
             target=_serve,
-            args=(listener, weakref.ref(session), more),
+            args=(listener, weakref.ref(session), more, self.threads),
             name=f"libferry callbacks {guest}",
             daemon=True,
         ).start()
@@ -206,8 +224,10 @@ def _serve(
     listener: _core.Listener,
     session: weakref.ref[_core.Session],
     more: weakref.ref[Callable[[_core.Session], None]],
+    threads: set[int],
 ) -> None:
     """Serve until the session is over, without keeping it alive while there is nothing."""
+    threads.add(threading.get_ident())
     while _serve_once(listener, session(), more):
         listener.wait()
 

@@ -82,10 +82,15 @@ _FAULT_EXIT = 250  # CHANNEL_FAULT_EXIT
 
 _NEAR_STACK = 64 * 1024  # bytes between the stack pointer and what an overflow touches
 
-_AGAIN = "this process is unharmed; load the library again for a fresh worker"
-_HINT = f"{_AGAIN}, and check the declaration against the library's header if every call does this"
-_ABORTED = 3  # "abort" in Microsoft's C runtime reference
-_IF_ABORTED = "abort() of a Windows C runtime ends so, with its reason on standard error"
+_CHECK = "check the declaration against the library's header if every call does this"
+# What the eight bits that Linux sees of a Windows exit code may be of: "abort" in
+# Microsoft's C runtime reference; [MS-ERREF] 2.3.1 STATUS_STACK_BUFFER_OVERRUN, which is
+# what __fastfail ends with whatever its reason, and STATUS_HEAP_CORRUPTION.
+_WINDOWS_EXITS = {
+    3: "abort() of a Windows C runtime ends so, with its reason on standard error",
+    0x09: "a check for damage in the library ends so (__fastfail, 0xc0000409)",
+    0x74: "a heap that is found damaged ends so (0xc0000374)",
+}
 _KILLED = (
     "somebody, or the system for lack of memory, has sent it that signal; a library that "
     "closes descriptors it did not open is ended so, too"
@@ -128,21 +133,23 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     death = session.death()
     if not death:
         happened = "its worker was ended, and the system has not let go of it yet"
-        return LibraryCrashed(tried, happened, hint="load the library again")
+        return LibraryCrashed(tried, happened, hint=again(session))
+    unharmed = f"this process is unharmed; {again(session)}"
     number, left = death["signal"] or None, death["exit_code"]
     life = _lives.get(session)
     fault = fault_of(session)
     if fault is not None:
         number = fault.code if fault.kind == "signal" else None
-        happened, hint = _recorded(fault), _HINT
+        happened, hint = _recorded(fault), f"{unharmed}, and {_CHECK}"
     elif number:
-        happened, hint = _unrecorded(number, life)
+        happened, hint = _unrecorded(number, life, unharmed)
     else:
         # before it serves, it is no library's doing
         how = "the library ended its process: exit({})" if session.base else "exit code {}"
         happened = how.format(left)
-        aborted = left == _ABORTED and life is not None and "windows" in life.abi
-        hint = f"{_IF_ABORTED}; {_AGAIN}" if aborted else _HINT
+        windows = life is not None and "windows" in life.abi
+        known = _WINDOWS_EXITS.get(left) if windows else None
+        hint = f"{known}; {unharmed}" if known else f"{unharmed}, and {_CHECK}"
     error = LibraryCrashed(
         tried,
         happened,
@@ -155,6 +162,14 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     if fault is not None and fault.kind != "reason":
         _attach(error, fault)
     return error
+
+
+def again(session: _core.Session) -> str:
+    """What brings a fresh worker."""
+    home = getattr(session.services_of, "home", None)
+    if home is None or not home.library._ferry_life.again:
+        return "load the library again for a fresh worker"
+    return "the next call starts a fresh worker, and what was made in the old one is refused there"
 
 
 def fault_of(session: _core.Session) -> Fault | None:
@@ -222,18 +237,18 @@ def _stack_overflowed(fault: Fault) -> bool:
     )
 
 
-def _unrecorded(number: int, life: _Life | None) -> tuple[str, str]:
+def _unrecorded(number: int, life: _Life | None, unharmed: str) -> tuple[str, str]:
     """What happened, and a hint, if only the system tells."""
     name = _signal_name(number)
     if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
-        return f"its worker was ended by {name}", f"{_UNRECORDED}; {_AGAIN}"
+        return f"its worker was ended by {name}", f"{_UNRECORDED}; {unharmed}"
     happened = f"its worker was killed from outside: {name}"
     before = life.out_of_memory if life is not None else None
     now = _kills_for_memory()
     if number == signal.SIGKILL and before is not None and now is not None and now > before:
         happened += ", as the system was out of memory"
-        return happened, f"give it more memory, or less to do; {_AGAIN}"
-    return happened, f"{_KILLED}; {_AGAIN}"
+        return happened, f"give it more memory, or less to do; {unharmed}"
+    return happened, f"{_KILLED}; {unharmed}"
 
 
 # ---- where ----

@@ -19,6 +19,7 @@ import dataclasses
 import operator
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from libferry import _core
@@ -31,12 +32,13 @@ from libferry.errors import (
     CallFailed,
     DeclarationError,
 )
-from libferry.runtime import batch
+from libferry.runtime import batch, explain
 from libferry.runtime.memory import Out
 from libferry.runtime.memory import Pointer as MemoryPointer
 from libferry.runtime.values import making
 
 if TYPE_CHECKING:
+    from libferry.runtime.instance import Instance
     from libferry.runtime.library import Library
 
 COMPARE: dict[str, Callable[[int, int], bool]] = {
@@ -91,7 +93,7 @@ def own(library: Library, pointer: MemoryPointer, free: str) -> OwnedPointer:
     """
     function = _declared(library, free, "frees what it returns")
     owned = OwnedPointer(pointer.session, pointer.type, pointer.address)
-    owned.library, owned.ctype = pointer.library, pointer.ctype
+    owned.home, owned.ctype = pointer.home, pointer.ctype
     (parameter,) = function.signature.parameters
     address = _core.Pointer(pointer.session, parameter.type.name, pointer.address)
     owned._end = weakref.finalize(owned, _free, function, address)
@@ -100,8 +102,9 @@ def own(library: Library, pointer: MemoryPointer, free: str) -> OwnedPointer:
 
 
 def _free(function: Callable[[object], object], pointer: _core.Pointer) -> None:
-    if not pointer.session.closed and not pointer.session.death():
-        function(pointer)
+    if pointer.session.state == "usable":
+        with suppress(ArgumentTypeError):  # its worker is gone since, and the memory with it
+            function(pointer)
 
 
 def _declared(library: Library, name: str, why: str) -> Any:
@@ -124,10 +127,10 @@ class _Cell:
         self.parameter = parameter
         self.ctype = parameter.type.to
 
-    def make(self, value: object = None) -> Any:
+    def make(self, home: Instance, value: object = None) -> Any:
         """Room for the value in memory that both sides see."""
         given = () if value is None else (value,)
-        return making.new(self.library, self.ctype, *given)
+        return making.new(home, self.ctype, *given)
 
     def result(self, cell: Any) -> object:
         """What the function left there."""
@@ -150,11 +153,11 @@ class _Room:
         self.bytes = isinstance(to, Void | Opaque) or (isinstance(to, Integer) and to.size == 1)
         self.element: CType = Integer("unsigned char", 1, False) if isinstance(to, Void) else to
 
-    def make(self, count: int) -> Any:
+    def make(self, home: Instance, count: int) -> Any:
         """Room for ``count`` elements."""
         if self.bytes:
-            return self.library.buffer(count)
-        return making.new(self.library, Array(self.element, count))
+            return home.buffer(count)
+        return making.new(home, Array(self.element, count))
 
     def result(self, room: Any, count: int) -> object:
         """The first ``count`` elements: bytes, text, or an array."""
@@ -185,6 +188,7 @@ def _returned(library: Library, pointer: MemoryPointer, string: bool, owned: str
 class _Call:
     """One call of a ``DirectedFunction`` in the making."""
 
+    home: Instance
     arguments: list[Any]
     counts: dict[str, int] = dataclasses.field(default_factory=dict)  # by a length's name
 
@@ -237,16 +241,24 @@ class DirectedFunction:
             if name:
                 call.arguments[self._names.index(name)] = count
         for n, cell in self._cells.items():
-            call.arguments[n] = self._cell(cell, call.arguments[n])
+            call.arguments[n] = self._cell(call, cell, call.arguments[n])
         sizes = {n: self._room_count(call, room) for n, room in self._rooms.items()}
         for n, room in self._rooms.items():
-            call.arguments[n] = room.make(sizes[n])
-        result = self.function(*call.arguments)
+            call.arguments[n] = room.make(call.home, sizes[n])
+        result = self._run(call)
         self._check(result, call.arguments)
         results = [*self._result(result), *self._written(call, sizes)]
         if not results:
             return None
         return results[0] if len(results) == 1 else tuple(results)
+
+    def _run(self, call: _Call) -> Any:
+        try:
+            return self.function(*call.arguments)
+        except ArgumentTypeError:
+            if call.home.session.state == "gone":  # what was made here is not the new worker's
+                explain.ended(call.home.session, self.function, "gone")
+            raise
 
     def _begin(self, given: tuple[object, ...]) -> _Call:
         visible = [n for n in range(len(self._names)) if n not in self._hidden]
@@ -260,7 +272,7 @@ class DirectedFunction:
         arguments: list[Any] = [None] * len(self._names)
         for n, value in zip(visible, given, strict=True):
             arguments[n] = value
-        return _Call(arguments)
+        return _Call(self._library._ferry_home(), arguments)
 
     def _sequence(self, call: _Call, n: int) -> object:
         """A sequence as memory; how many elements it has, its length parameter is told."""
@@ -275,7 +287,7 @@ class DirectedFunction:
             count = 0
         elif isinstance(value, list | tuple):
             count = len(value)
-            value = making.new(self._library, Array(to, count), value)
+            value = making.new(call.home, Array(to, count), value)
         else:
             try:
                 count = memoryview(value).nbytes // size
@@ -295,13 +307,13 @@ class DirectedFunction:
             )
         return value
 
-    def _cell(self, cell: _Cell, value: object) -> object:
+    def _cell(self, call: _Call, cell: _Cell, value: object) -> object:
         direction = cell.parameter.direction
         if direction == "out":
-            return cell.make()
+            return cell.make(call.home)
         if value is None or isinstance(value, _core.Pointer | _core.Buffer | _core.Aggregate):
             return value
-        return cell.make(value)
+        return cell.make(call.home, value)
 
     def _room_count(self, call: _Call, room: _Room) -> int:
         length = room.length
@@ -355,6 +367,10 @@ class DirectedFunction:
     def batch(self, rows: Any) -> list[Any]:
         """The function as it is called here, over tuples of arguments, one by one."""
         return batch.gather(self, rows)
+
+    def within(self, seconds: float | None) -> DirectedFunction:
+        """The same function, whose calls may take ``seconds``; None is no limit."""
+        return DirectedFunction(self._library, self.signature, self.function.within(seconds))
 
     def __repr__(self) -> str:
         return f"<libferry.DirectedFunction {self.signature}>"

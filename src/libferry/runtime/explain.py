@@ -6,8 +6,9 @@ what that means and what to do, in terms of the declaration.
 
 from __future__ import annotations
 
+import time
 import weakref
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from libferry import _core
 from libferry.abi import Integer, Real
@@ -20,10 +21,12 @@ from libferry.errors import (
     DeadlineExceeded,
     FerryError,
     LibraryClosed,
+    LibraryCrashed,
     NestedTooDeep,
     TooManyCallbacks,
 )
-from libferry.runtime.crash import crash, fault_of
+from libferry.runtime import events, output
+from libferry.runtime.crash import again, crash, fault_of
 from libferry.runtime.showing import kind, show
 from libferry.sandbox import violation
 
@@ -177,6 +180,8 @@ def argument(
         parameter = signature.parameters[index]
         name = f" ({parameter.name})" if parameter.name else ""
         ctype, place = parameter.type, f"{_call(owner)}, argument {index + 1}{name}"
+    if code == "other library":
+        happened, hint = _stranger(owner, value) or (happened, hint)
     raise error(
         place,
         happened.format(
@@ -187,6 +192,16 @@ def argument(
         ),
         hint=f"{hint}; declared: {signature}",
     )
+
+
+def _stranger(owner: _core.Function | _core.Callback, value: Any) -> tuple[str, str] | None:
+    """The words for what belongs to this library, but to a worker that is gone."""
+    home = getattr(owner.session.services_of, "home", None)
+    theirs = _core.library_of(value) if isinstance(value, _core.Aggregate) else value
+    if home is None or theirs is None:
+        return None
+    happened, hint = home.stranger(theirs.session)
+    return "{value} " + happened.replace("{", "{{").replace("}", "}}"), hint
 
 
 def count(function: _core.Function, given: int, names: tuple[str, ...] | None) -> NoReturn:
@@ -203,6 +218,21 @@ def count(function: _core.Function, given: int, names: tuple[str, ...] | None) -
 
 # How each session that is over came to its end, for whoever calls it later.
 _ends: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
+
+
+_when: weakref.WeakKeyDictionary[_core.Session, str] = weakref.WeakKeyDictionary()
+
+
+def when(session: _core.Session) -> str:
+    """When the end of a session was noticed."""
+    return _when.setdefault(session, time.strftime("%H:%M:%S"))
+
+
+def gone(session: _core.Session, tried: str) -> LibraryCrashed:
+    """The error of using a session whose worker is gone, for whatever reason."""
+    error = _end_of(session, tried, "gone")
+    assert isinstance(error, LibraryCrashed)
+    return error
 
 
 def ended(
@@ -236,6 +266,12 @@ def ended(
             "a call of this thread is pending, and the library takes one at a time",
             hint="await that one first",
         )
+    if code == "busy":
+        raise DeadlineExceeded(
+            tried,
+            f"no turn within {function.timeout_ns / 1e9:g} s: other calls have the library",  # type: ignore[union-attr]
+            hint="they go on, and nothing was called; wait for them, or end one by its own timeout",
+        )
     if code == "callbacks":
         raise TooManyCallbacks(
             tried,
@@ -244,24 +280,34 @@ def ended(
         )
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
-    error = _end_of(session, tried, code)
+    allowed = function.timeout_ns if isinstance(function, _core.Function) else 0
+    error = _end_of(session, tried, code, allowed)
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
+    _when.setdefault(session, time.strftime("%H:%M:%S"))
     raise error
 
 
-def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
+def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) -> FerryError:
+    error = _describe(session, tried, code, allowed_ns)
+    events.lost(session, error)
+    return error
+
+
+def _describe(session: _core.Session, tried: str, code: str, allowed_ns: int) -> FerryError:
     if code == "expired":
         return DeadlineExceeded(
             tried,
-            "no answer within the timeout; its worker was ended",
-            hint="load the library again, with a longer timeout if the call may take that long",
+            "no answer within the timeout"
+            + (f" of {allowed_ns / 1e9:g} s" if allowed_ns else "")
+            + "; its worker was ended",
+            hint=f"{again(session)}; give it a longer timeout if the call may take that long",
         )
     if code == "violated":
         return ChannelError(
             tried,
             "the worker wrote a reply word that no lawful worker writes, and was ended",
-            hint="the library has damaged or attacked its worker; load it again, and do not "
-            "trust what it returned before",
+            hint="the library has damaged or attacked its worker; do not trust what it returned "
+            "before; " + again(session),
         )
     fault = fault_of(session)
     error = violation.explained(
@@ -270,6 +316,9 @@ def _end_of(session: _core.Session, tried: str, code: str) -> FerryError:
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
         error.place = ""  # of that call
+    pipes = output.of(session)
+    if pipes:
+        error.output = pipes.last()
     return error
 
 

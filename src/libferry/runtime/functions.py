@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from libferry import _core
-from libferry.abi import ABIS, size_of
 from libferry.contract import Signature
 from libferry.runtime import directed
-from libferry.runtime.binding import compile_plan
 from libferry.runtime.variadic import VariadicFunction
 
 if TYPE_CHECKING:
@@ -18,39 +15,34 @@ if TYPE_CHECKING:
 Function = _core.Function | VariadicFunction | directed.DirectedFunction
 
 
-def bind(library: Library, signature: Signature, *, keep_gil: bool = False) -> Function:
+def bind(
+    library: Library,
+    signature: Signature,
+    *,
+    keep_gil: bool = False,
+    timeout_ns: int | None = None,
+) -> Function:
     """The callable of a function that ``library`` exports.
 
     Raises:
         SymbolNotFound: it does not.
     """
     if directed.is_directed(signature):
-        function = bind_plain(library, directed.plain(signature), keep_gil=keep_gil)
+        plain = directed.plain(signature)
+        function = bind_plain(library, plain, keep_gil=keep_gil, timeout_ns=timeout_ns)
         return directed.DirectedFunction(library, signature, function)
-    return bind_plain(library, signature, keep_gil=keep_gil)
+    return bind_plain(library, signature, keep_gil=keep_gil, timeout_ns=timeout_ns)
 
 
 def bind_plain(
-    library: Library, signature: Signature, *, keep_gil: bool = False
+    library: Library,
+    signature: Signature,
+    *,
+    keep_gil: bool = False,
+    timeout_ns: int | None = None,
 ) -> _core.Function | VariadicFunction:
     """The same, with every parameter as C has it."""
-    address = library._ferry_find(spellings(signature, library.abi))
+    home = library._ferry_home()
     if signature.variadic:
-        return VariadicFunction(library, signature, address)
-    return _core.Function(
-        library._ferry_session,
-        address,
-        signature.name,
-        compile_plan(signature, library._ferry_hooks),
-        keep_gil,
-        False,
-    )
-
-
-def spellings(signature: Signature, abi_name: str) -> Sequence[str]:
-    """The names it may be exported by: conventions decorate them on i386 Windows."""
-    abi = ABIS[abi_name]
-    slot = abi.stack_slot
-    taken = sum(-(-size_of(parameter.type) // slot) * slot for parameter in signature.parameters)
-    forms = abi.decorations.get(signature.convention, ("{name}",))
-    return [form.format(name=signature.symbol, bytes=taken) for form in forms]
+        return VariadicFunction(home, signature, timeout_ns)
+    return home.bind(signature, keep_gil=keep_gil, timeout_ns=timeout_ns)

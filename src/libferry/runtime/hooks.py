@@ -7,25 +7,27 @@ from typing import TYPE_CHECKING
 from libferry import _core
 from libferry.abi import CType, FunctionType, Integer, Pointer
 from libferry.runtime import values
+from libferry.runtime.callbacks import Callback
+from libferry.runtime.telemetry import TracedFunction
 
 if TYPE_CHECKING:
-    from libferry.runtime.library import Library
+    from libferry.runtime.instance import Instance
 
 
 class LibraryHooks:
     """The hooks of a library's functions and callbacks: ``binding.Hooks``."""
 
-    def __init__(self, library: Library, encoding: str | None) -> None:
+    def __init__(self, library: Instance, encoding: str | None) -> None:
         self.encoding = encoding
         self.library = library
 
     def pointer(self, ctype: Pointer, address: int) -> object:
         """A ``Pointer``; one that leads to a function can be called."""
-        return self.library._ferry_make_pointer(ctype, address)
+        return self.library.make_pointer(ctype, address)
 
     def text(self, ctype: Pointer, address: int) -> object:
         """The string there, decoded."""
-        return self.library._ferry_string(address, ctype.name)
+        return self.library.string(address, ctype.name)
 
     def address(self, ctype: Pointer, value: object) -> object:
         """A callback for a callable, an array for a sequence, a record for a dict or itself."""
@@ -33,10 +35,16 @@ class LibraryHooks:
         if isinstance(value, _core.Aggregate):
             return values.pointee_for(library, ctype, value)
         if isinstance(ctype.to, FunctionType):
-            if isinstance(value, _core.Function) and value.session is library._ferry_session:
-                return _core.Pointer(value.session, ctype.name, value.address)
+            if isinstance(value, TracedFunction):
+                value = value.function
+            if isinstance(value, _core.Function) and library.owns(value.session):
+                now = value.current()
+                return _core.Pointer(now.session, ctype.name, now.address)
+            if isinstance(value, Callback):
+                past = value.session is not library.session and library.owns(value.session)
+                return library.callbacks.again(value) if past else NotImplemented
             if callable(value):
-                return library._ferry_callbacks.passed(ctype, value)
+                return library.callbacks.passed(ctype, value)
         elif isinstance(value, list | tuple) and (ctype.readonly or _is_strings(ctype.to)):
             return values.array_for(library, ctype, value)
         elif isinstance(value, dict) and ctype.readonly:

@@ -5,32 +5,34 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import ChainMap
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Literal, Self
 
 from libferry import _core
 from libferry.abi import ABIS, Array, CType, FunctionType
 from libferry.abi import Pointer as PointerType
 from libferry.binary import Binary
-from libferry.contract import AddressConstant, Header, Signature, declare, parse_type
+from libferry.contract import AddressConstant, Header, Signature, declare
 from libferry.errors import (
     ArgumentTypeError,
-    ArgumentValueError,
     DeclarationError,
+    LibraryClosed,
     SymbolNotFound,
 )
-from libferry.runtime import functions, symbols, values
+from libferry.guard import Loaded
+from libferry.runtime import deadline, functions, output, symbols, values
 from libferry.runtime.aio import Aio
-from libferry.runtime.callbacks import Callback, Callbacks, FunctionPointer
+from libferry.runtime.callbacks import Callback
+from libferry.runtime.crash import crash
 from libferry.runtime.functions import Function
-from libferry.runtime.hooks import LibraryHooks
+from libferry.runtime.instance import Instance
+from libferry.runtime.life import Again, Life
 from libferry.runtime.memory import Buffer, Out, Pointer
-from libferry.runtime.services import Services
+from libferry.runtime.opening import Opened
+from libferry.runtime.output import Lines
+from libferry.runtime.telemetry import Trace, TracedFunction
 from libferry.runtime.values import making
 from libferry.runtime.variadic import TypedValue
-from libferry.runtime.worker import Worker
-
-LARGEST_SIZE = 1 << 47  # bytes: an address space
 
 
 def _text(value: str, tried: str, hint: str) -> str:
@@ -49,9 +51,10 @@ class Library:
     Attributes:
         binary: what its file says of itself.
         abi: the ABI it is called by, such as ``i386-windows``.
-        isolation: ``in-process``, ``worker`` or ``sandbox``.
+        isolation: ``in-process``, ``namespace``, ``worker`` or ``sandbox``.
         through: what runs its worker, or ``this process``.
-        pid: its worker's process id, or this process's.
+        pid: its worker's process id, or this process's; another one after a restart.
+        restarts: how often it began again in a fresh worker, after a crash.
         sandbox: the layers of its sandbox, in force and missing; None without one.
         aio: its functions, to be awaited: ``await lib.aio.f(1, 2)``.
     """
@@ -60,36 +63,56 @@ class Library:
         self,
         binary: Binary,
         abi: str,
-        session: _core.Session,
-        worker: Worker | None,
-        services: Services,
-        handle: int,
+        opened: Opened,
         header: Header,
         encoding: str | None,
+        again: Again | None = None,
+        initialise: Callable[[Library], object] | None = None,
     ) -> None:
         self.binary = binary
         self.abi = abi
-        confinement = worker.start.confinement if worker else None
-        self.isolation = "sandbox" if confinement else "worker" if worker else "in-process"
+        self.isolation = opened.isolation
+        self.through = opened.worker.runner.through if opened.worker else "this process"
+        confinement = opened.worker.start.confinement if opened.worker else None
         self.sandbox = confinement.report if confinement else None
-        self.through = worker.runner.through if worker else "this process"
-        self.pid = worker.pid if worker else os.getpid()
-        self._ferry_session = session
-        self._ferry_worker = worker
         self._ferry_encoding = encoding
-        self._ferry_services = services
-        self._ferry_hooks = LibraryHooks(self, encoding)
-        self._ferry_callbacks = Callbacks(self)
-        self._ferry_handle = handle
-        self.aio = Aio(self)
-        services.library = self
         # what is declared later comes before what the header says; views of the header
         self._ferry_functions: MutableMapping[str, Signature] = ChainMap({}, header.functions)  # type: ignore[arg-type]
         self._ferry_types: MutableMapping[str, CType] = ChainMap({}, header.types)  # type: ignore[arg-type]
         self._ferry_variables: MutableMapping[str, CType] = ChainMap({}, header.variables)  # type: ignore[arg-type]
-        self._ferry_addresses: dict[str, int] = {}  # of variables, as they are found
-        self._ferry_kept: dict[str, list[object]] = {}  # what variables were set to lead to
+        self._ferry_symbols: dict[str, str] = {}  # of variables that are exported by other names
+        self._ferry_timeouts: dict[str, int] = {}  # of functions that have their own
+        self._ferry_trace: Trace | None = None
+        self._ferry_life = Life(self, opened, again, initialise)
+        self.aio = Aio(self)
         self._ferry_header = header
+
+    # ---- where it is ----
+
+    def _ferry_home(self) -> Instance:
+        """Where it is to be used: restarted before, if that is due."""
+        return self._ferry_life.home()
+
+    @property
+    def _ferry_session(self) -> _core.Session:
+        return self._ferry_life.now.session
+
+    def _ferry_forget(self) -> None:
+        """Forget the functions of a worker that is gone."""
+        for name in list(self.__dict__):
+            if name in self._ferry_functions or name.startswith("_ferry_plain_"):
+                self.__dict__.pop(name, None)
+
+    @property
+    def pid(self) -> int:
+        """The process it is in."""
+        worker = self._ferry_life.now.worker
+        return worker.pid if worker else os.getpid()
+
+    @property
+    def restarts(self) -> int:
+        """How often it began again."""
+        return self._ferry_life.restarts
 
     # ---- functions ----
 
@@ -105,7 +128,8 @@ class Library:
         *,
         gil: Literal["release", "keep"] = "release",
         symbol: str | None = None,
-    ) -> Function:
+        timeout: float | None = None,
+    ) -> Function | TracedFunction:
         """Declare one function and give it.
 
         Args:
@@ -115,8 +139,11 @@ class Library:
             symbol: the name it is exported by, if that is another: with a version, such
                 as ``memcpy@GLIBC_2.2.5``; ``#7``, a DLL's ordinal; of C++, mangled as
                 ``_Z3addii`` or as ``math::add(int, int)``.
+            timeout: seconds a call of it may take, instead of the library's; then its
+                worker is ended. ``function.within(seconds)`` is the same for a call.
 
         Raises:
+            ArgumentTypeError: a call in this process cannot be ended.
             DeclarationError: it is not one function's declaration, or cannot be called.
             SymbolNotFound: the library does not export it.
         """
@@ -131,10 +158,23 @@ class Library:
         if symbol is not None:
             exported = symbols.from_signature(self.binary, symbol)
             signature = dataclasses.replace(signature, symbol=exported)
-        function = functions.bind(self, signature, keep_gil=gil == "keep")
+        timeout_ns = self._ferry_timeout(signature.name, timeout)
+        function = functions.bind(self, signature, keep_gil=gil == "keep", timeout_ns=timeout_ns)
         self._ferry_functions[signature.name] = signature
+        self._ferry_timeouts.pop(signature.name, None)
+        if timeout_ns is not None:
+            self._ferry_timeouts[signature.name] = timeout_ns
         self.__dict__.pop(signature.name, None)
-        return function
+        return function if self._ferry_trace is None else self._ferry_trace.function(function)
+
+    def _ferry_timeout(self, name: str, timeout: float | None) -> int | None:
+        """A function's own, as the C core counts it; None for the library's."""
+        tried = f"declare {name} with a timeout"
+        if timeout is None:
+            return None
+        if self.isolation == "in-process":
+            raise deadline.unending(tried)
+        return deadline.nanoseconds(timeout, tried)
 
     def _ferry_plain(self, name: str) -> Any:
         """A declared function with every parameter as C has it."""
@@ -143,21 +183,13 @@ class Library:
             self.__dict__[key] = functions.bind_plain(self, self._ferry_functions[name])
         return self.__dict__[key]
 
-    def _ferry_find(self, spellings: Sequence[str]) -> int:
-        symbols.check(self.binary, spellings[0])
-        for spelling in spellings:
-            address = self._ferry_services.symbol(self._ferry_handle, spelling)
-            if address:
-                return address
-        raise symbols.not_exported(self.binary, spellings[0])
-
     def symbol(self, name: str) -> int:
         """The address of an export, in the library's process; named as for ``function``.
 
         Raises:
             SymbolNotFound: it exports no such name; the hint offers near ones.
         """
-        return self._ferry_find((symbols.from_signature(self.binary, name),))
+        return self._ferry_home().find((symbols.from_signature(self.binary, name),))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_ferry_header" not in self.__dict__:
@@ -175,32 +207,34 @@ class Library:
             constant = self._ferry_header.constants[name]
             if isinstance(constant, AddressConstant):
                 address = constant.value % (1 << (8 * constant.type.size))
-                return self._ferry_make_pointer(constant.type, address) if address else None
+                return self._ferry_home().make_pointer(constant.type, address) if address else None
             return constant
         return self[name]
 
     def __setattr__(self, name: str, value: object) -> None:
         if "_ferry_header" in self.__dict__ and name in self._ferry_variables:
             pointer = self._ferry_variable(name)
-            kept: list[object] = []
+            home, kept = pointer.home, list[object]()
             ctype = self._ferry_variables[name]
-            data = values.encode(self, ctype, value, kept=kept, tried=f"set {name}")
-            self._ferry_write(pointer.address, data)
-            self._ferry_kept[name] = kept  # until something else is stored there
+            data = values.encode(home, ctype, value, kept=kept, tried=f"set {name}")
+            home.write(pointer.address, data)
+            home.kept[name] = kept  # until something else is stored there
         else:
             super().__setattr__(name, value)
 
     def __getitem__(self, name: str) -> Any:
         """The declared function of that name, even if a method has the same name."""
         if name in self._ferry_functions:
-            return functions.bind(self, self._ferry_functions[name])
+            timeout_ns = self._ferry_timeouts.get(name)
+            function = functions.bind(self, self._ferry_functions[name], timeout_ns=timeout_ns)
+            return function if self._ferry_trace is None else self._ferry_trace.function(function)
         if name in dir(self):
             raise SymbolNotFound(
                 f"call {name} of {self.binary.path.name}",
                 "it is exported, but its types are not known",
                 hint=f"declare it: lib.function('int {name}(...)'), or in header=",
             )
-        self._ferry_find((name,))
+        self._ferry_home().find((name,))
         raise SymbolNotFound(
             f"call {name} of {self.binary.path.name}",
             "its types are not known",
@@ -247,22 +281,17 @@ class Library:
             )
         ((name, ctype),) = declared.variables.items()
         exported = name if symbol is None else symbols.from_signature(self.binary, symbol)
-        self._ferry_addresses[name] = self._ferry_find_variable(exported)
+        home = self._ferry_home()
+        home.addresses.pop(name, None)
+        pointer = home.variable(name, exported, _elements_of(ctype))
+        self._ferry_symbols[name] = exported
         self._ferry_variables[name] = ctype
-        return self._ferry_variable(name)
+        return pointer
 
     def _ferry_variable(self, name: str) -> Pointer:
-        ctype = self._ferry_variables[name]
-        if isinstance(ctype, Array) and ctype.length is None:
-            ctype = ctype.of  # how many there are, only the library knows
-        pointer = PointerType(ctype, ABIS[self.abi].pointer_size)
-        if name not in self._ferry_addresses:
-            self._ferry_addresses[name] = self._ferry_find_variable(name)
-        return self._ferry_make_pointer(pointer, self._ferry_addresses[name])
-
-    def _ferry_find_variable(self, name: str) -> int:
-        symbols.refuse_thread_local(self.binary, name)
-        return self._ferry_find((name,))
+        ctype = _elements_of(self._ferry_variables[name])
+        exported = self._ferry_symbols.get(name, name)
+        return self._ferry_home().variable(name, exported, ctype)
 
     def callback(
         self, ctype: str, function: Callable[..., object], *, error: object = None
@@ -280,7 +309,8 @@ class Library:
             DeclarationError: ``ctype`` is not a function pointer.
             UnsupportedDeclaration: it takes or gives what cannot be passed.
         """
-        pointer = self._ferry_type(ctype)
+        home = self._ferry_home()
+        pointer = home.type_of(ctype)
         if isinstance(pointer, FunctionType):
             pointer = PointerType(pointer, ABIS[self.abi].pointer_size)
         if not isinstance(pointer, PointerType) or not isinstance(pointer.to, FunctionType):
@@ -289,11 +319,11 @@ class Library:
                 "it is not a function pointer",
                 hint="such as 'int (*)(void *)'",
             )
-        return self._ferry_callbacks.make(pointer, function, error)
+        return home.callbacks.make(pointer, function, error)
 
     def value(self, ctype: str, value: object) -> TypedValue:
         """A value to pass for ``...`` as that C type: ``lib.value("unsigned long", 5)``."""
-        return TypedValue(self._ferry_type(ctype), value)
+        return TypedValue(self._ferry_life.now.type_of(ctype), value)
 
     # ---- memory ----
 
@@ -308,7 +338,8 @@ class Library:
             ArgumentTypeError, ArgumentValueError: a value does not go there.
             ArenaFull: the shared memory has no room.
         """
-        return making.new(self, self._ferry_type(ctype), *args, **fields)
+        home = self._ferry_home()
+        return making.new(home, home.type_of(ctype), *args, **fields)
 
     def buffer(self, size: int) -> Buffer:
         """Memory of ``size`` bytes, zeroed, that both sides see without copying.
@@ -317,19 +348,7 @@ class Library:
             ArenaFull: the shared memory has no room.
             ArgumentValueError: that is no size.
         """
-        if not isinstance(size, int):
-            raise ArgumentTypeError(
-                f"make a Buffer of {size!r} bytes",
-                "that is not an int",
-                hint="give a size in bytes",
-            )
-        if not 0 <= size < LARGEST_SIZE:
-            raise ArgumentValueError(
-                f"make a Buffer of {size} bytes",
-                "that is not a valid size",
-                hint=f"give a number from 0 to {LARGEST_SIZE - 1:,}",
-            )
-        return Buffer(self._ferry_session, size)
+        return self._ferry_home().buffer(size)
 
     def out(self, ctype: str) -> Out:
         """Room for one value of a C type, to be stored through a pointer.
@@ -339,7 +358,8 @@ class Library:
         Raises:
             DeclarationError: the type is not known, or has no size.
         """
-        pointee = self._ferry_type(ctype)
+        home = self._ferry_home()
+        pointee = home.type_of(ctype)
         size = getattr(pointee, "size", None)
         if size is None:
             raise DeclarationError(
@@ -348,8 +368,8 @@ class Library:
                 hint=f"a function that fills one takes its address: lib.out({ctype + ' *'!r})?",
             )
         kind = PointerType(pointee, ABIS[self.abi].pointer_size)
-        out = Out(self._ferry_session, size, kind.name)
-        out.library, out.pointee = self, pointee
+        out = Out(home.session, size, kind.name)
+        out.home, out.pointee = home, pointee
         return out
 
     def cast(
@@ -361,61 +381,7 @@ class Library:
             DeclarationError: ``ctype`` is not a pointer type.
             ArgumentTypeError: the address is none.
         """
-        pointer = self._ferry_type(ctype)
-        if not isinstance(pointer, PointerType):
-            raise DeclarationError(
-                f"cast to {ctype}", "it is not a pointer type", hint=f"{ctype + ' *'!r}?"
-            )
-        number: object = address
-        if isinstance(address, _core.Pointer | _core.Buffer):
-            number = address.address
-        elif isinstance(address, _core.Aggregate):
-            number = _core.address_of(address, self._ferry_session)
-        bits = 8 * pointer.size
-        if not isinstance(number, int) or not -(1 << (bits - 1)) <= number < 1 << bits:
-            raise ArgumentTypeError(
-                f"cast {address!r} to {ctype}",
-                f"it is not an address of {8 * pointer.size} bits",
-                hint="give an int, such as lib.symbol(name), a Pointer, or what lib.new made",
-            )
-        return self._ferry_make_pointer(pointer, number % (1 << (8 * pointer.size)))
-
-    def _ferry_type(self, ctype: str) -> CType:
-        return parse_type(
-            _text(ctype, "read a C type", "such as 'struct point' or 'int[10]'"),
-            self.abi,
-            Header({}, self._ferry_types, self._ferry_header.constants),
-        )
-
-    def _ferry_make_pointer(self, ctype: PointerType, address: int) -> Pointer:
-        kind = FunctionPointer if isinstance(ctype.to, FunctionType) else Pointer
-        pointer = kind(self._ferry_session, ctype.name, address)
-        pointer.library, pointer.ctype = self, ctype
-        return pointer
-
-    def _ferry_read(self, address: int, size: int) -> bytes:
-        if not isinstance(size, int) or not 0 <= size < LARGEST_SIZE:
-            raise ArgumentValueError(
-                f"read {size} bytes at {address:#x}",
-                "that is not a valid size",
-                hint="give the number of bytes that are there",
-            )
-        return self._ferry_services.read(address, size)
-
-    def _ferry_write(self, address: int, data: bytes) -> None:
-        self._ferry_services.write(address, data)
-
-    def _ferry_string(self, address: int, ctype: str) -> str | bytes:
-        wide = ctype == "wchar_t *"
-        unit = ABIS[self.abi].sizes["wchar_t"] if wide else 1
-        data = self._ferry_services.string(address, unit)
-        if wide:
-            return data.decode({2: "utf-16-le", 4: "utf-32-le"}[unit], "surrogatepass")
-        return (
-            data
-            if self._ferry_encoding is None
-            else data.decode(self._ferry_encoding, "surrogateescape")
-        )
+        return self._ferry_home().cast(ctype, address)
 
     # ---- state ----
 
@@ -433,16 +399,51 @@ class Library:
         return self._ferry_session.last_error
 
     @property
+    def loaded(self) -> Loaded:
+        """All files with code in the library's process, as ``LoadedFile``s with digests.
+
+        The kernel tells what is mapped. Of a Windows process it is the worker that does:
+        it lists the modules, and a hostile one may leave some out.
+
+        Raises:
+            LibraryClosed, LibraryCrashed: there is no such process any more.
+        """
+        if self.closed:
+            raise LibraryClosed("list what was loaded", "the library is closed", hint="ask before")
+        now = self._ferry_life.now
+        if now.session.death():
+            raise crash(now.session, "list what was loaded")
+        return now.opened.contents.files(now.services, self.abi)
+
+    @property
+    def output(self) -> Lines:
+        """The last lines that it wrote to its standard streams, up to now.
+
+        All streams with ``load(output="capture")``; else the last 50 of those that are
+        read anyway, which by default are standard error's.
+
+        Raises:
+            ArgumentTypeError: it has no standard streams of its own.
+        """
+        worker = self._ferry_life.now.worker
+        pipes = output.of(self._ferry_session)
+        if worker is None or pipes is None:
+            raise ArgumentTypeError(
+                f"read the output of {self.binary.path.name}",
+                "it writes to the standard streams of this process",
+                hint="isolation='worker' gives it a process with streams of its own",
+            )
+        pipes.drain()
+        return worker.start.output.lines
+
+    @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
         return self._ferry_session.closed
 
     def close(self) -> None:
         """Close the library, and end its worker. Twice is fine."""
-        if self._ferry_worker:
-            self._ferry_worker.close()
-        else:
-            self._ferry_session.close(self._ferry_handle)
+        self._ferry_life.close()
 
     def __enter__(self) -> Self:
         return self
@@ -452,7 +453,13 @@ class Library:
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
-        where = (
-            self.isolation if self._ferry_worker is None else f"worker {self.pid}, {self.through}"
-        )
+        worker = self.isolation == "worker"
+        where = f"worker {self.pid}, {self.through}" if worker else self.isolation
         return f"<libferry.Library {self.binary.path.name} ({self.abi}; {where}{state})>"
+
+
+def _elements_of(ctype: CType) -> CType:
+    """What a variable's pointer leads to."""
+    if isinstance(ctype, Array) and ctype.length is None:
+        return ctype.of  # how many there are, only the library knows
+    return ctype

@@ -17,6 +17,7 @@ from libferry.runtime.values.codec import decode, encode
 from libferry.runtime.values.leading import deref, elements, store
 
 if TYPE_CHECKING:
+    from libferry.runtime.instance import Instance
     from libferry.runtime.library import Library
 
 
@@ -47,11 +48,16 @@ class Pointer(_core.Pointer):
     """An address in a library's process, with its C type.
 
     It can be passed back to functions of the same library that expect that type,
-    and to nothing else. ``library`` is where it came from.
+    and to nothing else; not even to the same library after a restart.
     """
 
-    library: Library
+    home: Instance
     ctype: PointerType
+
+    @property
+    def library(self) -> Library:
+        """Where it came from."""
+        return self.home.library
 
     def read(self, size: int) -> bytes:
         """Copy ``size`` bytes from there.
@@ -59,11 +65,11 @@ class Pointer(_core.Pointer):
         Reading an address that is not the library's ends its worker
         (``LibraryCrashed``), or this process if it lives in-process.
         """
-        return self.library._ferry_read(self.address, size)
+        return self.home.read(self.address, size)
 
     def string(self) -> str | bytes:
         """Copy the C string there, decoded as the library's strings are."""
-        return self.library._ferry_string(self.address, self.type)
+        return self.home.string(self.address, self.type)
 
     @property
     def value(self) -> Any:
@@ -92,7 +98,7 @@ class Pointer(_core.Pointer):
 
     def cast(self, ctype: str) -> Pointer:
         """The same address as another type, such as ``"unsigned char *"``."""
-        return self.library.cast(ctype, self.address)
+        return self.home.cast(ctype, self.address)
 
     def __repr__(self) -> str:
         return f"<libferry.Pointer ({self.type}) {self.address:#x}>"
@@ -105,7 +111,7 @@ class Out(Buffer):
     ``value`` afterwards.
     """
 
-    library: Library
+    home: Instance
     pointee: CType
 
     kept: Sequence[object] = ()  # what the pointer in it leads to
@@ -113,13 +119,13 @@ class Out(Buffer):
     @property
     def value(self) -> object:
         """What is stored there now: a number, a record, a ``Pointer``, or None for NULL."""
-        return decode(self.library, self.pointee, bytes(self))
+        return decode(self.home, self.pointee, bytes(self))
 
     @value.setter
     def value(self, value: object) -> None:
         kept: list[object] = []
         memoryview(self)[:] = encode(
-            self.library, self.pointee, value, kept=kept, tried=f"set an out {self.pointee.name}"
+            self.home, self.pointee, value, kept=kept, tried=f"set an out {self.pointee.name}"
         )
         self.kept = kept
 

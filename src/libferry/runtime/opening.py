@@ -2,37 +2,88 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from libferry import _core
+from libferry.abi import ABIS
 from libferry.binary import Binary
+from libferry.contract import declare
 from libferry.errors import LoadError
 from libferry.runtime import wine
+from libferry.runtime.loaded import Contents
 from libferry.runtime.services import Services
 from libferry.runtime.worker import Worker
 from libferry.sandbox.policy import LOADING, SERVING
 
 
-def open_library(
-    binary: Binary, abi: str, session: _core.Session, worker: Worker | None
-) -> tuple[Services, int]:
-    """The session's services, and the loader's handle of the library.
+@dataclass(frozen=True)
+class Opened:
+    """An open library: where it is, and the loader's handle of it."""
+
+    session: _core.Session
+    contents: Contents
+    services: Services
+    handle: int
+
+    @property
+    def worker(self) -> Worker | None:
+        """The process it is in, or None for this one."""
+        return self.contents.worker
+
+    @property
+    def isolation(self) -> str:
+        """How far away it is kept, as ``load`` takes it."""
+        if self.worker:
+            return "sandbox" if self.worker.start.confinement else "worker"
+        return "namespace" if self.contents.namespace else "in-process"
+
+    def close(self) -> None:
+        """Close it, and end its worker."""
+        if self.worker:
+            self.worker.close()
+        else:
+            self.session.close(self.handle)
+        self.contents.close()
+
+
+def open_library(binary: Binary, abi: str, session: _core.Session, contents: Contents) -> Opened:
+    """Open it in that session.
 
     Raises:
         LoadError: the loader refused it.
+        NamespacesFull: it had no room for it.
+        UnexpectedCode: something else was loaded than was expected.
     """
     services = Services(session, abi)
-    path = binary.path.absolute()
-    windows = worker is not None and worker.runner.windows
-    target = str(path)
-    if windows:
-        target = path.name if wine.is_system(path) else wine.windows_path(path)
     session.phase = LOADING
-    handle, message = services.open(target)
+    handle, message = contents.open(services)
     if not handle:
-        raise _refused(binary, abi, message, windows)
+        raise _refused(binary, abi, message, contents.windows)
     session.phase = SERVING
-    if windows:
+    if contents.windows:
         _choose_errno(services, binary)
-    return services, handle
+    elif contents.worker and contents.worker.start.output.both:
+        _buffer_lines(services, abi, handle)
+    contents.check(services, abi)
+    return Opened(session, contents, services, handle)
+
+
+_LINE_BUFFERED = 1  # _IOLBF of glibc's and musl's <stdio.h>
+_SETVBUF = "int setvbuf(uintptr_t stream, uintptr_t buffer, int mode, size_t size);"
+
+
+def _buffer_lines(services: Services, abi: str, handle: int) -> None:
+    """Have C write each line of its standard output when it ends.
+
+    C's ``stdout`` collects 4,096 bytes before it writes them to a pipe, and what was
+    collected is lost in a crash. A library may do without a C library; then so do we.
+    """
+    stdout, setvbuf = (services.symbol(handle, name) for name in ("stdout", "setvbuf"))
+    if not stdout or not setvbuf:
+        return
+    stream = int.from_bytes(services.read(stdout, ABIS[abi].pointer_size), "little")
+    call = services.reach(setvbuf, declare(_SETVBUF, abi).functions["setvbuf"])
+    call(stream, 0, _LINE_BUFFERED, 0)
 
 
 def _refused(binary: Binary, abi: str, message: str, windows: bool) -> LoadError:

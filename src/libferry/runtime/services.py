@@ -7,11 +7,12 @@ order is that of ``enum ferry_service`` in ``native/channel.h``.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from libferry import _core
 from libferry.abi import CType, Pointer
-from libferry.contract import declare
+from libferry.contract import Signature, declare
 from libferry.errors import ChannelError
 from libferry.runtime.binding import compile_plan
 
@@ -28,6 +29,7 @@ void map_queue(void *queue);
 
 # the same service the other way round
 STORE = "void store(uintptr_t to, const void *from, size_t size);"
+_COPY = 3  # the order of copy
 
 MESSAGE_BYTES = 1024
 STRING_LIMIT = 1 << 28  # characters: a length comes from the worker and is not trusted
@@ -64,18 +66,25 @@ class _Plain:
         raise AssertionError("no service returns a structure")
 
 
+NUMBERS = _Plain()
+
+
+@functools.cache
+def _plans(abi_name: str) -> dict[str, _core.Plan]:
+    """The plans of the services, in their order, and that of ``store``."""
+    declared = declare(DECLARATIONS + STORE, abi_name).functions
+    return {name: compile_plan(signature, NUMBERS) for name, signature in declared.items()}
+
+
 class Services:
     """The services of one session, as methods."""
 
     def __init__(self, session: _core.Session, abi_name: str) -> None:
-        functions = declare(DECLARATIONS, abi_name).functions
+        plans = _plans(abi_name)
+        addresses = session.services()
         made = {
-            name: _core.Function(
-                session, address, name, compile_plan(signature, _Plain()), False, True
-            )
-            for (name, signature), address in zip(
-                functions.items(), session.services(), strict=True
-            )
+            name: _core.Function(session, address, name, plans[name], False, True)
+            for name, address in zip(plans, (*addresses, addresses[_COPY]), strict=True)
         }
         self._open = made["open"]
         self._symbol = made["symbol"]
@@ -86,11 +95,18 @@ class Services:
         self.map = made["map"]  # of a struct ferry_map (native/map.h)
         self.map_queue = made["map_queue"]  # of a struct ferry_queue
         session.services_of = self
-        self.library: Any = None  # whose session it is, once that is open
-        store = declare(STORE, abi_name).functions["store"]
-        self._store = _core.Function(
-            session, self._copy.address, "store", compile_plan(store, _Plain()), False, True
-        )
+        self.home: Any = None  # the Instance whose session it is, once that is open
+        self._store = made["store"]
+
+    @property
+    def library(self) -> Any:
+        """Whose session it is."""
+        return self.home.library
+
+    def reach(self, address: int, signature: Signature) -> _core.Function:
+        """One more function of the library's process, of numbers and of buffers."""
+        plan = compile_plan(signature, NUMBERS)
+        return _core.Function(self._copy.session, address, signature.name, plan, False, False)
 
     def open(self, path: str) -> tuple[int, str]:
         """Open a library: its handle, and the loader's words if that is 0."""

@@ -28,11 +28,11 @@ from libferry.abi import (
 from libferry.abi.lower import NoPlan
 from libferry.contract import Parameter, Signature
 from libferry.errors import ArgumentTypeError, UnsupportedDeclaration
-from libferry.runtime.binding import compile_plan
+from libferry.runtime import deadline
 from libferry.runtime.values import Array
 
 if TYPE_CHECKING:
-    from libferry.runtime.library import Library
+    from libferry.runtime.instance import Instance
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ class VariadicFunction:
         address: the library's address of it.
     """
 
-    def __init__(self, library: Library, signature: Signature, address: int) -> None:
+    def __init__(self, home: Instance, signature: Signature, timeout_ns: int | None = None) -> None:
         self.signature = signature
-        self.address = address
+        self.address = home.find((signature.symbol,))
         self.__name__ = signature.name
-        self._library = library
+        self._home = home
+        self._timeout_ns = timeout_ns
         self._functions: dict[tuple[CType, ...], _core.Function] = {}
 
     def __call__(self, *values: object) -> Any:
@@ -80,11 +81,12 @@ class VariadicFunction:
         return function(*(v.value if isinstance(v, TypedValue) else v for v in values))
 
     def _bind(self, ctypes: tuple[CType, ...]) -> _core.Function:
-        signature, library = self.signature, self._library
+        home = self._home.library._ferry_home()
+        signature = self.signature
         parameters = (*signature.parameters, *(Parameter("", ctype) for ctype in ctypes))
         try:
             plan = lower(
-                ABIS[library.abi],
+                ABIS[home.abi],
                 signature.result,
                 tuple(parameter.type for parameter in parameters),
                 variadic_from=len(signature.parameters),
@@ -96,12 +98,18 @@ class VariadicFunction:
                 hint="pass it by pointer, if the function can take it so",
             ) from None
         full = dataclasses.replace(signature, parameters=parameters, plan=plan)
-        compiled = compile_plan(full, library._ferry_hooks)
-        session = library._ferry_session
-        return _core.Function(session, self.address, signature.name, compiled, False, False)
+        return home.bind(full, timeout_ns=self._timeout_ns)
+
+    def within(self, seconds: float | None) -> VariadicFunction:
+        """The same function, whose calls may take ``seconds``; None is no limit."""
+        tried = f"call {self.signature.name} with a timeout"
+        if self._home.worker is None:
+            raise deadline.unending(tried)
+        timeout_ns = deadline.nanoseconds(seconds, tried)
+        return VariadicFunction(self._home.library._ferry_home(), self.signature, timeout_ns)
 
     def _type_of(self, value: object, position: int) -> CType:
-        abi = ABIS[self._library.abi]
+        abi = ABIS[self._home.abi]
         match value:
             case TypedValue(ctype=ctype):
                 return _promoted(ctype)

@@ -158,6 +158,19 @@ def windows_path(path: Path) -> str:
     return str(PureWindowsPath("Z:/", *path.absolute().parts[1:]))
 
 
+def linux_path(path: str) -> Path:
+    """The file of a path as programs under Wine see it: drives are links in the prefix."""
+    windows = PureWindowsPath(path)
+    place = prefix() / "dosdevices" / windows.drive.lower()
+    for part in windows.parts[1:]:
+        exact = place / part
+        if not exact.exists():  # Windows' names have no case
+            names = os.listdir(place) if place.is_dir() else []
+            exact = next((place / n for n in names if n.lower() == part.lower()), exact)
+        place = exact
+    return place.resolve()
+
+
 def is_system(path: Path) -> bool:
     """Whether a file is one of Wine's own DLLs, which are opened by name."""
     return path.parent in (system_folder("x86_64-windows"), system_folder("i386-windows"))

@@ -13,14 +13,17 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 import weakref
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner, SandboxViolation
-from libferry.runtime import crash, wine
+from libferry.runtime import crash, events, output, wine
 from libferry.runtime.environment import child_environment
+from libferry.runtime.output import Output, Pipes
 from libferry.runtime.process import Process
 from libferry.runtime.runner import Runner
 from libferry.sandbox.confine import Confinement
@@ -28,6 +31,28 @@ from libferry.sandbox.confine import Confinement
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
 SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
+
+
+# Sockets of workers that other threads are starting. A worker lives as long as somebody
+# has the other end of its socket, so a fork lets go of them.
+_starting: set[socket.socket] = set()
+
+
+@contextmanager
+def _kept_from_forks(*ends: socket.socket) -> Iterator[None]:
+    _starting.update(ends)
+    try:
+        yield
+    finally:
+        _starting.difference_update(ends)
+
+
+def _let_go() -> None:
+    while _starting:
+        _starting.pop().close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 @dataclass(frozen=True)
@@ -40,6 +65,7 @@ class Start:
         spin_ns: how long a caller looks for an answer before it sleeps.
         timeout_ns: how long a call may take; 0 is for ever.
         one_thread: whether its calls are made one after the other.
+        output: where goes what it writes to its standard streams.
         confinement: its sandbox; None is none.
     """
 
@@ -48,10 +74,11 @@ class Start:
     spin_ns: int
     timeout_ns: int
     one_thread: bool
+    output: Output = field(default_factory=lambda: Output("worker"))
     confinement: Confinement | None = None
 
 
-def _is_stream(descriptor: int) -> bool:
+def _is_inherited(descriptor: int) -> bool:
     """Whether this process has that standard stream.
 
     One that was started without is given its number for the next thing it opens, such as
@@ -93,9 +120,18 @@ class Worker:
         crash.begin(self.session, runner.abi)
         if runner.windows:
             wine.ensure_running()
+        began = time.perf_counter()
+        # under Wine its standard output is the socket; the library's is standard error
+        both = start.output.both and not runner.windows
+        self._pipes = pipes = start.output.open(("stdout", "stderr") if both else ("stderr",))
+        output.belongs(self.session, pipes)
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self._process, listener = self._spawn(theirs)
+        with ours, theirs, _kept_from_forks(ours, theirs):
+            try:
+                self._process, listener = self._spawn(theirs)
+            finally:
+                pipes.started()
+            _starting.discard(ours)  # from here on the session looks after it
             end = ours.detach()
             try:
                 self.session.attach(
@@ -108,6 +144,7 @@ class Worker:
             except BaseException as error:
                 self._process.kill()
                 self._process.wait()
+                pipes.finish()
                 if isinstance(error, LibraryCrashed) and not isinstance(error, SandboxViolation):
                     raise self._failed(error.happened) from None
                 if isinstance(error, OSError) and not isinstance(error, FerryError):
@@ -115,8 +152,16 @@ class Worker:
                 raise
         # with the session, which functions hold, and not with the library
         self._end = weakref.finalize(
-            self.session, _end, weakref.ref(self.session), self._process, end, os.getpid()
+            self.session,
+            _end,
+            weakref.ref(self.session),
+            self._process,
+            end,
+            pipes,
+            os.getpid(),
         )
+        seconds = time.perf_counter() - began
+        events.started(self.session, start.output.name, self.pid, runner, seconds)
 
     @property
     def pid(self) -> int:
@@ -125,6 +170,7 @@ class Worker:
 
     def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
         """The process, and the listener of its filter or -1."""
+        streams = self._pipes.child
         confinement = self.start.confinement
         environment = child_environment(self.runner.environment)
         if confinement:
@@ -138,6 +184,7 @@ class Worker:
                     [*self.runner.command, path],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
+                    stderr=streams[2],
                     env=environment,
                     start_new_session=True,
                 )
@@ -149,7 +196,8 @@ class Worker:
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
                 # a terminal can be typed to: a sandbox has none
                 {SOCKET: theirs.fileno(), MEMORY: memory}
-                | ({} if confinement else {n: n for n in (1, 2) if _is_stream(n)}),
+                | ({1: 1} if not confinement and _is_inherited(1) else {})
+                | streams,
                 confinement.plan if confinement else None,
             )
             return Process(pid, pidfd), listener
@@ -165,6 +213,13 @@ class Worker:
             hint="see what it says by hand: " + " ".join(self.runner.command),
         )
 
+    def reap(self) -> bool:
+        """Let the system forget the worker if it is gone; whether it is."""
+        gone = self._process.poll() is not None
+        if gone:
+            self._pipes.finish(wait=False)
+        return gone
+
     def close(self) -> None:
         """Let the worker quit in good order; end it if it does not. Twice is fine."""
         if self.start.confinement:
@@ -177,6 +232,7 @@ def _end(
     session: weakref.ref[_core.Session],
     process: Process | subprocess.Popen[bytes],
     end: int,
+    pipes: Pipes,
     owner: int,
 ) -> None:
     """Let the worker quit and reap it; in the process that owns it.
@@ -187,9 +243,9 @@ def _end(
     left = session()
     if left is not None:
         left.close()
-    if os.getpid() != owner or process.returncode is not None:
+    if os.getpid() != owner:
         return
-    if left is None:
+    if left is None and process.returncode is None:
         with suppress(OSError), socket.socket(fileno=os.dup(end)) as ours:
             ours.shutdown(socket.SHUT_WR)
     try:
@@ -198,3 +254,5 @@ def _end(
         process.kill()
         with suppress(subprocess.TimeoutExpired):  # somebody else traces it
             process.wait(QUIT_SECONDS)
+    pipes.finish()
+    events.ended(pipes.library, process.pid, process.returncode)

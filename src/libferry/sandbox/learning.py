@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import atexit
 import json
-import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,6 @@ VARIABLE = "LIBFERRY_LEARN"
 BASE = "pure"
 SEVERAL = 8  # files in a folder: with more, the folder is meant
 
-_log = logging.getLogger("libferry.sandbox")
 _SUFFIX = ".grants.json"
 
 
@@ -59,8 +58,11 @@ class Pupil:
 
     def watch(self, session: _core.Session) -> None:
         """Say that nothing is forbidden, and keep the session until it has told all."""
-        _log.warning(
-            "%s is set: %s is NOT confined, what it does is only noted down", VARIABLE, self.library
+        # not logged: a program that configures no logging must be told, too
+        warnings.warn(
+            f"{VARIABLE} is set: {self.library} is NOT confined, what it does is only noted down",
+            RuntimeWarning,
+            stacklevel=2,
         )
         atexit.register(self.leave, session)
 
@@ -69,7 +71,11 @@ class Pupil:
         atexit.unregister(self.leave)
         notices = session.notices()
         if session.notices_lost:
-            _log.warning("%s did too much: %d acts are lost", self.library, session.notices_lost)
+            warnings.warn(
+                f"{self.library} did too much: {session.notices_lost} acts are lost",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         grants = grants_of([Act.noticed(notice, self.own) for notice in notices], self.where)
         rows = [[grant.table, grant.key, grant.value] for grant in grants]
         with tempfile.NamedTemporaryFile(

@@ -245,7 +245,7 @@ class Array(_core.Array):
             ArgumentTypeError: it does not: this is another process's memory.
         """
         library = _core.library_of(self)
-        address = library and _core.address_of(self, library._ferry_session)
+        address = library and _core.address_of(self, library.session)
         if address is None:
             raise ArgumentTypeError(
                 f"take the address of {spell(self.ctype)}",
@@ -349,7 +349,7 @@ class Array(_core.Array):
                 {2: "utf-16-le", 4: "utf-32-le"}[codec.size], "surrogatepass"
             )
         library = _core.library_of(self)
-        encoding = "utf-8" if library is None else library._ferry_encoding
+        encoding = "utf-8" if library is None else library.encoding
         text = data[:length]
         return text if encoding is None else text.decode(encoding, "surrogateescape")
 

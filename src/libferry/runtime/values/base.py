@@ -31,7 +31,7 @@ class Hooks(Protocol):
 
 
 class Home(Protocol):
-    """What values need of the library whose addresses they hold."""
+    """Where a library's addresses mean something: the library as it is in one session."""
 
     @property
     def abi(self) -> str:
@@ -42,27 +42,41 @@ class Home(Protocol):
         """``in-process`` or ``worker``."""
 
     @property
-    def _ferry_session(self) -> _core.Session: ...
+    def session(self) -> _core.Session:
+        """The session."""
 
     @property
-    def _ferry_encoding(self) -> str | None: ...
+    def encoding(self) -> str | None:
+        """Of ``char`` strings; None: bytes."""
 
     @property
-    def _ferry_types(self) -> Mapping[str, CType]: ...
+    def types(self) -> Mapping[str, CType]:
+        """The types that are declared, by name."""
+
+    @property
+    def hooks(self) -> Hooks:
+        """What only the library can convert."""
 
     def buffer(self, size: int, /) -> Buffer:
         """Give memory that both sides see."""
 
-    def _ferry_type(self, ctype: str, /) -> CType: ...
+    def type_of(self, ctype: str, /) -> CType:
+        """A C type, by how C writes it."""
 
-    @property
-    def _ferry_hooks(self) -> Hooks: ...
+    def make_pointer(self, ctype: PointerType, address: int, /) -> Pointer:
+        """A typed address."""
 
-    def _ferry_make_pointer(self, ctype: PointerType, address: int, /) -> Pointer: ...
+    def read(self, address: int, size: int, /) -> bytes:
+        """Copy bytes from the library's memory."""
 
-    def _ferry_read(self, address: int, size: int, /) -> bytes: ...
+    def write(self, address: int, data: bytes, /) -> None:
+        """Copy bytes into the library's memory."""
 
-    def _ferry_write(self, address: int, data: bytes, /) -> None: ...
+    def owns(self, session: _core.Session, /) -> bool:
+        """Whether a session is this library's, now or before a restart."""
+
+    def stranger(self, session: _core.Session, /) -> tuple[str, str]:
+        """What to say of a value of another session, and what to do."""
 
 
 @dataclass(slots=True)

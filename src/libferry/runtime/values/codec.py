@@ -240,7 +240,7 @@ def pointee_for(library: Home, pointer: Pointer, value: _core.Aggregate) -> obje
 def resolve(library: Home, ctype: CType) -> CType:
     """The record that is known by name only, if the library's header defines it."""
     if isinstance(ctype, Opaque):
-        return library._ferry_types.get(ctype.name, ctype)
+        return library.types.get(ctype.name, ctype)
     if isinstance(ctype, ArrayType):
         return ArrayType(resolve(library, ctype.of), ctype.length)
     return ctype

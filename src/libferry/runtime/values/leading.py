@@ -25,7 +25,7 @@ def pointee(pointer: Pointer) -> CType:
     Raises:
         ArgumentTypeError: nothing that has a size.
     """
-    to = resolve(pointer.library, pointer.ctype.to)
+    to = resolve(pointer.home, pointer.ctype.to)
     if isinstance(to, Void | Opaque | FunctionType):
         hints = {
             Void: "pointer.cast('int *') says what is there; read(size) gives bytes",
@@ -47,15 +47,15 @@ def deref(pointer: Pointer, ctype: CType | None = None, index: int = 0) -> objec
         ArgumentTypeError: its type has no size.
         LibraryCrashed: nothing is there (in this process, that ends the process).
     """
-    library = pointer.library
+    library = pointer.home
     to = pointee(pointer) if ctype is None else resolve(library, ctype)
     codec = codec_of(library.abi, to)
     address = place(pointer, codec, index)
     view: type[_core.Aggregate] | None = getattr(codec, "cls", None)
     if view is not None and library.isolation == "in-process":
         length = getattr(codec, "length", 0) or 0
-        return _core.view_address(view, address, library._ferry_session, library, length)
-    return codec.decode(library._ferry_read(address, codec.size), library)
+        return _core.view_address(view, address, library.session, library, length)
+    return codec.decode(library.read(address, codec.size), library)
 
 
 def store(pointer: Pointer, value: object, index: int = 0) -> None:
@@ -65,7 +65,7 @@ def store(pointer: Pointer, value: object, index: int = 0) -> None:
         ArgumentTypeError, ArgumentValueError: the value does not go there, or it holds
             what would have to be kept alive (a string, a callable).
     """
-    library = pointer.library
+    library = pointer.home
     codec = codec_of(library.abi, pointee(pointer))
     context = Context(library)
     tried = f"set what a {pointer.type} leads to"
@@ -79,7 +79,7 @@ def store(pointer: Pointer, value: object, index: int = 0) -> None:
             "nothing would keep the string or the callback alive there",
             hint="make it by lib.new or lib.callback, keep that, and store its address",
         )
-    library._ferry_write(place(pointer, codec, index), data)
+    library.write(place(pointer, codec, index), data)
 
 
 def elements(pointer: Pointer, part: slice) -> object:
@@ -99,8 +99,8 @@ def elements(pointer: Pointer, part: slice) -> object:
 
 
 def _from(pointer: Pointer, start: int, stop: int) -> object:
-    codec = codec_of(pointer.library.abi, pointee(pointer))
-    moved = pointer.library._ferry_make_pointer(pointer.ctype, place(pointer, codec, start))
+    codec = codec_of(pointer.home.abi, pointee(pointer))
+    moved = pointer.home.make_pointer(pointer.ctype, place(pointer, codec, start))
     return elements(moved, slice(0, stop - start))
 
 

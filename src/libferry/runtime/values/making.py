@@ -38,7 +38,7 @@ def new(library: Home, ctype: CType | str, /, *args: object, **fields: object) -
         ArgumentTypeError, ArgumentValueError: the value does not go there.
         ArenaFull: the shared memory has no room.
     """
-    parsed = library._ferry_type(ctype) if isinstance(ctype, str) else ctype
+    parsed = library.type_of(ctype) if isinstance(ctype, str) else ctype
     codec = codec_of(library.abi, resolve(library, parsed))
     tried = f"make {spell(parsed)}"
     context = Context(library, flexible=True)
@@ -52,8 +52,8 @@ def new(library: Home, ctype: CType | str, /, *args: object, **fields: object) -
         ) from None
     if isinstance(codec, RecordCodec | ArrayCodec):
         return _placed(library, codec, data, context)
-    cell = Out(library._ferry_session, codec.size, PointerType(codec.ctype, 8).name)
-    cell.library, cell.pointee = library, codec.ctype  # type: ignore[assignment]
+    cell = Out(library.session, codec.size, PointerType(codec.ctype, 8).name)
+    cell.home, cell.pointee = library, codec.ctype  # type: ignore[assignment]
     if data is not None:
         memoryview(cell)[:] = data
     cell.kept = context.kept

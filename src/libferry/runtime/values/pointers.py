@@ -50,7 +50,7 @@ class PointerCodec(Codec):
         address = int.from_bytes(data, "little")
         if not address:
             return None
-        return address if library is None else library._ferry_make_pointer(self.pointer, address)
+        return address if library is None else library.make_pointer(self.pointer, address)
 
     def _key(self) -> tuple[object, ...]:
         return (object(),)  # no two libraries share addresses
@@ -92,12 +92,15 @@ class PointerCodec(Codec):
                 context.made = True
                 return buffer.address
             case _core.Callback():
+                if not value.address:
+                    raise wrong_value("the callback was released", "make a new one")
+                if value.session is not library.session and library.owns(value.session):
+                    made = library.hooks.address(self.pointer, value)  # again, after a restart
+                    return self._address(made, context)
                 self._check(value.type, value.session, library, value)
                 address = value.address
-                if not address:
-                    raise wrong_value("the callback was released", "make a new one")
             case _ if self.function and callable(value):
-                made = library._ferry_hooks.address(self.pointer, value)
+                made = library.hooks.address(self.pointer, value)
                 return self._address(made, context)
             case _:
                 raise wrong_type(f"{kind(value)} cannot be a {self.name}", _HINT)
@@ -108,12 +111,9 @@ class PointerCodec(Codec):
         self, given: str | None, session: _core.Session, library: Home, value: object
     ) -> None:
         """Like the call of a function: the same library, and the same type or ``void *``."""
-        if session is not library._ferry_session:
-            raise wrong_type(
-                f"{show(value)} belongs to another library",
-                "its address means nothing here; if the two share one process and one heap, "
-                "lib.cast(type, pointer.address) says so",
-            )
+        if session is not library.session:
+            what, hint = library.stranger(session)
+            raise wrong_type(f"{show(value)} {what}", hint)
         if given not in (None, "void *", self.pointer.name) and self.pointer.name != "void *":
             raise wrong_type(
                 f"{show(value)} cannot be a {self.name}",
@@ -129,10 +129,16 @@ class PointerCodec(Codec):
                     f"give a {self.pointer.to.name}",
                 )
             case "another library":
-                raise wrong_type(
-                    f"that {names[0]} belongs to another library", "make it by lib.new(...)"
-                )
-        address = _core.address_of(value, library._ferry_session)
+                theirs = _core.library_of(value)
+                what = "belongs to another library"
+                if theirs is not None:
+                    what = library.stranger(theirs.session)[0]
+                raise wrong_type(f"that {names[0]} {what}", "make it by lib.new(...)")
+        address = _core.address_of(value, library.session)
+        theirs = _core.library_of(value)
+        if address is None and theirs not in (None, library) and theirs.owns(library.session):
+            what, hint = library.stranger(theirs.session)
+            raise wrong_value(f"that {names[0]} {what}", hint)
         if address is None:
             raise wrong_value(
                 f"that {names[0]} is in this process, where the library does not see it",
@@ -169,7 +175,7 @@ def encode_text(text: str | bytes, unit: int, library: Home | None) -> bytes:
     try:
         if unit != 1:
             return text.encode(_WIDE[unit], "surrogatepass")
-        encoding = "utf-8" if library is None else library._ferry_encoding
+        encoding = "utf-8" if library is None else library.encoding
         if encoding is None:
             raise wrong_type(
                 "a str cannot be encoded: the library was loaded with encoding=None",

@@ -76,7 +76,7 @@ class Struct(_core.Aggregate):
             ArgumentTypeError: it does not: this is another process's memory.
         """
         library = _core.library_of(self)
-        address = library and _core.address_of(self, library._ferry_session)
+        address = library and _core.address_of(self, library.session)
         if address is None:
             raise ArgumentTypeError(
                 f"take the address of a {type(self).ctype.name}",
