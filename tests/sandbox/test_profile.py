@@ -72,8 +72,8 @@ def test_limits_have_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("inherit = 'pure'", "near match: inherits"),
-        ("[files]\nreads = []", "near match: read"),
+        ("inherit = 'pure'", "near matches: inherits"),
+        ("[files]\nreads = []", "near matches: read"),
         ("[files]\nread = '/etc'", "give a list"),
         ("[files]\nread = [5]", "files and folders"),
         ("[network]\nconnect = [70000]", "65535"),
@@ -85,7 +85,7 @@ def test_limits_have_units(tmp_path: Path) -> None:
         ("[syscalls.refuse]\nopen = 'EVIL'", "error that the call fails with"),
         ("environment = ['A=b']", "give names"),
         ("inherits = 'nothing'", "there are files-read"),
-        ("inherits = 'pur'", "near match: pure"),
+        ("inherits = 'pur'", "near matches: pure"),
         ("a b", "docs/sandbox.md"),
     ],
 )

@@ -102,7 +102,11 @@ def grants_of(acts: Sequence[Act], where: Places) -> list[Grant]:
             if _covered(act.path, act.access, open_to) or _only_looked(act):
                 continue
             if not _is_text(act.path):
-                _log.warning("%r is no text, and a profile cannot name it", act.path)
+                warnings.warn(
+                    f"{act.path!r} is no text, and a profile cannot name it",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
                 continue
         grants.update(dict.fromkeys(act.grants(done=True)))
     implied = _implied(grants)
