@@ -30,7 +30,7 @@ LOOK = 16  # whether it is there, and how large
 MAP = 32  # its code may be run, as that of a library
 
 # native/confine.h, enum confine_flags
-FLAGS_OPEN, FLAGS_OPEN_HOW, FLAGS_PROTECTION = 1, 2, 3
+FLAGS_OPEN, FLAGS_PROTECTION = 1, 3
 
 
 @dataclass(frozen=True)

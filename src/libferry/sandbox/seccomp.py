@@ -5,8 +5,9 @@ kernel keeps a map of the calls that are always allowed and does not even run th
 for them (Linux 5.11). ERRNO, for what a profile refuses quietly. For everything else
 USER_NOTIF: the supervisor looks at the path, the address, the phase, and lets it pass or
 ends the worker (native/confine.h). On a kernel without that, TRAP: the worker's own
-handler writes down the number and dies. There nobody can look at paths, so calls with
-paths are allowed, and Landlock and the mount namespace alone decide.
+handler writes down the number and dies; an emulator would take the signal for one of its
+guest's, and gets KILL. There nobody can look at paths, so calls with paths are allowed, and
+Landlock and the mount namespace alone decide.
 
 Which numbers mean what depends on how the kernel was entered. A 64-bit program can enter
 it the 32-bit way (``int 0x80``, where 2 is fork and not open), or by x32's numbers: such
@@ -41,11 +42,20 @@ _BEFORE_EXECVE = ("futex", "exit", "exit_group")
 
 @lru_cache(maxsize=64)
 def _compiled(
-    rules: tuple[tuple[str, str], ...], arch: int, host: int, notify: bool, own_pids: bool
+    rules: tuple[tuple[str, str], ...],
+    arch: int,
+    host: int,
+    *,
+    emulated: bool,
+    notify: bool,
+    own_pids: bool,
 ) -> bytes:
     import pyseccomp
 
     default = pyseccomp.NOTIFY if notify else pyseccomp.TRAP
+    if emulated and not notify:
+        # the emulator would take the signal for one of its guest's
+        default = pyseccomp.KILL_PROCESS
     filters = _Filter(arch, default)
     read = [(parse_rule(text), error) for text, error in rules]
     for rule, error in sorted(read, key=lambda one: bool(one[0].conditions)):
@@ -92,7 +102,14 @@ def compile_filter(
         SandboxUnavailable: there is no libseccomp.
     """
     try:
-        return _compiled(_rules(profile, arch, emulated), arch, host, notify, own_pids)
+        return _compiled(
+            _rules(profile, arch, emulated),
+            arch,
+            host,
+            emulated=emulated,
+            notify=notify,
+            own_pids=own_pids,
+        )
     except ImportError as error:
         raise _no_libseccomp(str(error)) from None
     except RuntimeError as error:  # pyseccomp is there, and libseccomp is not
