@@ -6,6 +6,7 @@ codes), and from the compiled library's own symbols.
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 from collections.abc import Iterator
@@ -264,7 +265,13 @@ def test_who_waits_for_the_error_does_not_wait_for_its_backtrace(
 ) -> None:
     """It takes longer than the crash; the log's line, too, is made when somebody reads it."""
     unwound: list[object] = []
-    monkeypatch.setattr(unwind, "backtrace", lambda fault: (unwound.append(fault), "")[1:])
+
+    def backtrace(fault: object) -> tuple[str]:
+        unwound.append(fault)
+        return ("somewhere",)
+
+    monkeypatch.setattr(unwind, "backtrace", backtrace)
+    monkeypatch.setattr(logging.getLogger("libferry"), "propagate", False)
     path = compiled("#include <stdlib.h>\nvoid die(void) { abort(); }", "x86_64-sysv")
     lib = ferry.load(path, header="void die(void);", isolation="worker")
     with pytest.raises(ferry.LibraryCrashed) as caught:
