@@ -32,7 +32,7 @@ SQLITE_HEADER = pytest.mark.needs(
 )
 HEADERS = pytest.mark.needs("ziglang", install="pip install 'libferry[headers]'")
 NUMPY = pytest.mark.needs("numpy", install="pip install numpy")
-SECCOMP = pytest.mark.needs("pyseccomp", install="pip install 'libferry[sandbox]'")
+SECCOMP = pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2")
 OPENTELEMETRY = pytest.mark.needs("opentelemetry", install="pip install 'libferry[telemetry]'")
 
 
