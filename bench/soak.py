@@ -63,7 +63,8 @@ def holdings() -> dict[str, int]:
     gc.collect()
     mapped = Path("/proc/self/maps").read_text().splitlines()
     temporary = Path(tempfile.gettempdir())
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    tasks = Path("/proc/self/task").glob("*/children")  # each thread has its own
+    children = [pid for task in tasks for pid in task.read_text().split()]
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "mapped channels": sum("libferry-channel" in line for line in mapped),
