@@ -16,6 +16,7 @@
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
  *   spawn.c      a worker's process is born: clone and execve (spawn.h)
+ *   nursery.c    the thread that workers are children of, and end with
  *   plan_check.c whether the plan for its confinement is sound
  *   confine.c    the child's half: it does what the plan says (raw.h)
  *   kernel.c     what this kernel lets us confine with
