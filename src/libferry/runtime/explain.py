@@ -25,7 +25,7 @@ from libferry.errors import (
     NestedTooDeep,
     TooManyCallbacks,
 )
-from libferry.runtime import events, output
+from libferry.runtime import dumps, events, output
 from libferry.runtime.crash import again, crash, fault_of
 from libferry.runtime.showing import kind, show
 from libferry.sandbox import violation
@@ -316,6 +316,7 @@ def _describe(session: _core.Session, tried: str, code: str, allowed_ns: int) ->
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
         error.place = ""  # of that call
+    dumps.keep(session, error)
     pipes = output.of(session)
     if pipes:
         error.output = pipes.last()

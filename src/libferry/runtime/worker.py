@@ -18,10 +18,11 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner, SandboxViolation
-from libferry.runtime import crash, events, output, wine
+from libferry.runtime import crash, dumps, events, output, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.output import Output, Pipes
 from libferry.runtime.process import Process
@@ -67,6 +68,7 @@ class Start:
         one_thread: whether its calls are made one after the other.
         output: where goes what it writes to its standard streams.
         confinement: its sandbox; None is none.
+        dump: the folder that its crash is kept in; None is none.
     """
 
     runner: Runner
@@ -76,6 +78,7 @@ class Start:
     one_thread: bool
     output: Output = field(default_factory=lambda: Output("worker"))
     confinement: Confinement | None = None
+    dump: Path | None = None
 
 
 def _is_inherited(descriptor: int) -> bool:
@@ -150,6 +153,8 @@ class Worker:
                 if isinstance(error, OSError) and not isinstance(error, FerryError):
                     raise self._failed(str(error)) from None
                 raise
+        if start.dump:
+            dumps.watch(self.session, start.dump, start.output.name, self.pid)
         # with the session, which functions hold, and not with the library
         self._end = weakref.finalize(
             self.session,
