@@ -18,6 +18,7 @@ from pathlib import Path
 from libferry import _core, unwind
 from libferry.abi import ABIS
 from libferry.errors import LibraryCrashed
+from libferry.guard.sealed import Sealed
 from libferry.runtime import fault as faults
 from libferry.runtime.fault import Fault
 from libferry.runtime.showing import kind
@@ -107,15 +108,22 @@ class _Life:
 
     abi: str
     out_of_memory: int | None
+    sealed: weakref.ref[Sealed] | None
     fault: Fault | None = None
 
 
 _lives: weakref.WeakKeyDictionary[_core.Session, _Life] = weakref.WeakKeyDictionary()
 
 
-def begin(session: _core.Session, abi: str) -> None:
-    """Note what can only be known now of a worker that starts."""
-    _lives[session] = _Life(abi, _kills_for_memory())
+def begin(session: _core.Session, abi: str, sealed: Sealed | None = None) -> None:
+    """Note what can only be known now of a worker that starts.
+
+    Args:
+        session: the worker's.
+        abi: the worker's.
+        sealed: the copy of its library that it opens.
+    """
+    _lives[session] = _Life(abi, _kills_for_memory(), weakref.ref(sealed) if sealed else None)
 
 
 def _kills_for_memory() -> int | None:
@@ -178,7 +186,8 @@ def fault_of(session: _core.Session) -> Fault | None:
     if life is None or not death:
         return None
     if life.fault is None and (record := session.fault()) is not None:
-        life.fault = faults.read(life.abi, *record)
+        sealed = life.sealed() if life.sealed else None
+        life.fault = faults.read(life.abi, *record).with_copy(sealed)
     agrees = life.fault and _agrees(life.fault, death["signal"] or None, death["exit_code"])
     return life.fault if agrees else None
 

@@ -29,7 +29,7 @@ from libferry.runtime.life import Again, Restart, check_restart
 from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import open_library
 from libferry.runtime.output import Output, Wish
-from libferry.runtime.worker import Start, Worker
+from libferry.runtime.worker import LIBRARY_PLACE, Start, Worker
 from libferry.sandbox import Profile
 
 Isolation = Literal["auto", "in-process", "namespace", "worker", "sandbox"]
@@ -193,6 +193,7 @@ def load(
                 require=require,
                 sysroot=root,
                 arena=size,
+                place=LIBRARY_PLACE if sealed else None,
             )
         start = Start(
             runner,
@@ -203,6 +204,7 @@ def load(
             output=Output(file.name, output),
             confinement=confinement,
             dump=dumps.folder(dump) if dump is not None else None,
+            sealed=sealed,
         )
         again = Again(start, restart, spare, expected)
         worker = Worker(start)

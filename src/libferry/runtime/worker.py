@@ -1,10 +1,10 @@
 """Start a worker and hand it its end of the channel.
 
 A Linux worker gets two descriptors, the socket and the memory, and is told their
-numbers. Under Wine only the standard streams become handles, one-way each: there the
-socket is both standard input and standard output, and the memory is opened by its path
-in /proc. In both cases nothing else is inherited, and the worker quits when the socket
-ends, however this process ends.
+numbers; and the sealed copy of its library, if that is what it is to open. Under Wine only
+the standard streams become handles, one-way each: there the socket is both standard input
+and standard output, and the memory is opened by its path in /proc. In both cases nothing
+else is inherited, and the worker quits when the socket ends, however this process ends.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner, SandboxViolation
+from libferry.guard.sealed import Sealed, own_descriptor
 from libferry.runtime import crash, dumps, events, output, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.output import Output, Pipes
@@ -30,7 +31,8 @@ from libferry.runtime.runner import Runner
 from libferry.sandbox.confine import Confinement
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
-SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
+SOCKET, MEMORY, LIBRARY = 3, 4, 5  # a Linux worker's descriptors, beside its standard streams
+LIBRARY_PLACE = own_descriptor(LIBRARY)  # the path by which it opens the sealed copy
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
 
 
@@ -69,6 +71,7 @@ class Start:
         output: where goes what it writes to its standard streams.
         confinement: its sandbox; None is none.
         dump: the folder that its crash is kept in; None is none.
+        sealed: the copy of its library that it opens instead of the file; None is none.
     """
 
     runner: Runner
@@ -79,6 +82,7 @@ class Start:
     output: Output = field(default_factory=lambda: Output("worker"))
     confinement: Confinement | None = None
     dump: Path | None = None
+    sealed: Sealed | None = None
 
 
 def _is_inherited(descriptor: int) -> bool:
@@ -120,7 +124,7 @@ class Worker:
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
-        crash.begin(self.session, runner.abi)
+        crash.begin(self.session, runner.abi, start.sealed)
         if runner.windows:
             wine.ensure_running()
         began = time.perf_counter()
@@ -202,6 +206,7 @@ class Worker:
                 # a terminal can be typed to: a sandbox has none
                 {SOCKET: theirs.fileno(), MEMORY: memory}
                 | ({1: 1} if not confinement and _is_inherited(1) else {})
+                | ({LIBRARY: self.start.sealed.descriptor} if self.start.sealed else {})
                 | streams,
                 confinement.plan if confinement else None,
             )
@@ -229,6 +234,7 @@ class Worker:
             self.start.confinement.leave(self.session)
         self.session.close()
         self._end()
+        self.start = replace(self.start, sealed=None)
 
 
 def _end(

@@ -201,7 +201,7 @@ def _modules(dump: _Dump, fault: Fault, cpu: str) -> bytes:
     rows = []
     with ExitStack() as opened:
         budgets = Budgets(Budget(STEPS), Budget(SYMBOLS))
-        modules = Modules(fault.modules, CPUS[cpu], opened, budgets)
+        modules = Modules(fault, CPUS[cpu], opened, budgets)
         for path, start, end in _files(fault.modules):
             file = modules.file(path)
             time_stamp, identity = _identity(file)
