@@ -210,6 +210,10 @@ class LibraryCrashed(FerryError):
 _IN_A_ROW = 4  # registers, in a report
 
 
+class NoDump(FerryError):
+    """The minidump could not be written."""
+
+
 class SandboxViolation(LibraryCrashed):
     """The library did what its sandbox forbids, and its worker was ended.
 

@@ -47,6 +47,7 @@ EXIT_CODES: dict[type[FerryError], int] = {
     # this machine ran out before the library was asked
     errors.ArenaFull: UNKNOWN,
     errors.TooManyCallbacks: UNKNOWN,
+    errors.NoDump: UNKNOWN,
     errors.NamespacesFull: UNKNOWN,
     errors.PoolFull: UNKNOWN,
     # no compiler, no library to ask

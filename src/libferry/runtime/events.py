@@ -56,6 +56,17 @@ def ended(library: str, pid: int, code: int | None) -> None:
         _tell("ended", library)
 
 
+class _OneLine:
+    """An error's words, made when a handler asks for them: who waits for the error does not
+    wait until the stack of the crash has been unwound."""
+
+    def __init__(self, error: FerryError) -> None:
+        self._error = error
+
+    def __str__(self) -> str:
+        return " ".join(str(self._error).split())
+
+
 def lost(session: _core.Session, error: FerryError) -> None:
     """A worker died, took too long, or did what it must not. Only the first time counts."""
     library, pid = _workers.pop(session, ("", 0))
@@ -63,7 +74,7 @@ def lost(session: _core.Session, error: FerryError) -> None:
         return
     live.discard(pid)
     what = next((words for kind, words in _LOSSES.items() if isinstance(error, kind)), "was lost")
-    log.warning("%s: worker %d %s: %s", library, pid, what, " ".join(str(error).split()))
+    log.warning("%s: worker %d %s: %s", library, pid, what, _OneLine(error))
     _tell("lost", library)
 
 

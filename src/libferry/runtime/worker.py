@@ -212,6 +212,8 @@ class Worker:
             )
             return Process(pid, pidfd), listener
         except OSError as error:
+            if confinement and isinstance(error, _core.SpawnError) and error.step is not None:
+                raise confinement.refused(error) from error
             raise self._failed(str(error)) from error
 
     def _failed(self, happened: str) -> NoRunner:

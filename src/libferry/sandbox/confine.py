@@ -61,6 +61,15 @@ class Confinement:
         if self.pupil:
             self.pupil.watch(session)
 
+    def refused(self, error: _core.SpawnError) -> SandboxUnavailable:
+        """A step of the plan that this system does not allow, as an error."""
+        return SandboxUnavailable(
+            f"put a library into the sandbox {self.report.profile.name}",
+            f"step {error.kind}: {error}",
+            hint="libferry doctor says what this machine enforces; a security module "
+            "(SELinux, AppArmor) or a container may forbid more than the kernel says",
+        )
+
     def leave(self, session: _core.Session) -> None:
         """A session with such a worker ends."""
         if self.pupil:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from libferry.abi import ABIS
 from libferry.binary import pe
 from libferry.binary.elf_sections import build_id
-from libferry.errors import FerryError
+from libferry.errors import FerryError, NoDump
 from libferry.runtime.fault import Fault, Module
 from libferry.unwind.cpus import CPUS
 from libferry.unwind.limits import STEPS, SYMBOLS, Budget
@@ -65,10 +65,6 @@ _CV_ELF = (0x4270454C).to_bytes(4, "little")  # Breakpad's MD_CVINFOELF_SIGNATUR
 
 _NAME_AT_MOST = 4096
 _MODULES_AT_MOST = 4096
-
-
-class NoDump(FerryError):
-    """The minidump could not be written."""
 
 
 class _Loaded(NamedTuple):
