@@ -280,11 +280,18 @@ def ended(
         )
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
-    allowed = function.timeout_ns if isinstance(function, _core.Function) else 0
-    error = _end_of(session, tried, code, allowed)
+    error = _end_of(session, tried, code, _allowed(function))
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
     _when.setdefault(session, time.strftime("%H:%M:%S"))
     raise error
+
+
+def _allowed(function: _core.Function | _core.Callback | None) -> int:
+    """Nanoseconds that what was called might take; 0 for ever."""
+    if not isinstance(function, _core.Function):
+        return 0
+    # a service makes several calls, of which the last has only what is left
+    return function.session.services_of.timeout_ns if function.service else function.timeout_ns
 
 
 def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) -> FerryError:
