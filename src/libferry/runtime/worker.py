@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -18,6 +19,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import starmap
 from pathlib import Path
 
 from libferry import _core
@@ -134,12 +136,16 @@ class Worker:
         output.belongs(self.session, pipes)
         ours, theirs = socket.socketpair()
         with ours, theirs, _kept_from_forks(ours, theirs):
+            born: list[tuple[int, int, int]] = []
             try:
-                self._process, listener = self._spawn(theirs)
+                self._process, listener = self._spawn(theirs, born)
+                _starting.discard(ours)  # from here on the session looks after it
+                end = ours.detach()
+            except BaseException:
+                _end_newborn(born)
+                raise
             finally:
                 pipes.started()
-            _starting.discard(ours)  # from here on the session looks after it
-            end = ours.detach()
             try:
                 self.session.attach(
                     self._process.pid,
@@ -147,6 +153,16 @@ class Worker:
                     START_TIMEOUT_NS,
                     listener=listener,
                     policy=start.confinement.policy if start.confinement else b"",
+                )
+                # with the session, which functions hold, and not with the library
+                self._end = weakref.finalize(
+                    self.session,
+                    _end,
+                    weakref.ref(self.session),
+                    self._process,
+                    end,
+                    pipes,
+                    os.getpid(),
                 )
             except BaseException as error:
                 self._process.kill()
@@ -159,16 +175,6 @@ class Worker:
                 raise
         if start.dump:
             dumps.watch(self.session, start.dump, start.output.name, self.pid)
-        # with the session, which functions hold, and not with the library
-        self._end = weakref.finalize(
-            self.session,
-            _end,
-            weakref.ref(self.session),
-            self._process,
-            end,
-            pipes,
-            os.getpid(),
-        )
         seconds = time.perf_counter() - began
         events.started(self.session, start.output.name, self.pid, runner, seconds)
 
@@ -177,8 +183,15 @@ class Worker:
         """The worker's process id."""
         return self._process.pid
 
-    def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
-        """The process, and the listener of its filter or -1."""
+    def _spawn(
+        self, theirs: socket.socket, born: list[tuple[int, int, int]]
+    ) -> tuple[Process | subprocess.Popen[bytes], int]:
+        """The process, and the listener of its filter or -1.
+
+        Args:
+            theirs: its end of the socket.
+            born: is told of the process as soon as there is one.
+        """
         streams = self._pipes.child
         confinement = self.start.confinement
         environment = child_environment(self.runner.environment)
@@ -200,7 +213,7 @@ class Worker:
                 return process, -1
             program, *options = self.runner.command
             words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
-            pid, pidfd, listener = _core.spawn(
+            wanted = (
                 [os.fsencode(word) for word in words],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
                 # a terminal can be typed to: a sandbox has none
@@ -210,6 +223,9 @@ class Worker:
                 | streams,
                 confinement.plan if confinement else None,
             )
+            # one step of the interpreter: Ctrl-C comes before it, or finds the child noted
+            born.extend(starmap(_core.spawn, (wanted,)))
+            pid, pidfd, listener = born[0]
             return Process(pid, pidfd), listener
         except OSError as error:
             if confinement and isinstance(error, _core.SpawnError) and error.step is not None:
@@ -237,6 +253,16 @@ class Worker:
         self.session.close()
         self._end()
         self.start = replace(self.start, sealed=None)
+
+
+def _end_newborn(born: list[tuple[int, int, int]]) -> None:
+    """End a child that nobody has taken over. The descriptor of it is for its Process to close."""
+    for pid, _, listener in born:
+        if listener >= 0:
+            os.close(listener)
+        os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # SIGCHLD is ignored
+            os.waitpid(pid, 0)
 
 
 def _end(
