@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import libferry as ferry
 
 from .conftest import HEADER
 from .sides import compiled
+from .test_life import ended
 
 CRASH = "int crash(int by);"
 CRASHING = "EXPORT int crash(int by) { *(volatile int *)16 = by; return by; }"
@@ -127,6 +129,21 @@ def test_a_pools_workers_leave_one_each(library_file: Path, tmp_path: Path) -> N
         found = {crashed(pool).dump for _ in range(4)}
     assert found == set(tmp_path.iterdir())
     assert len(found) == 4
+
+
+def test_a_pools_worker_that_dies_between_two_calls_leaves_one_too(
+    library_file: Path, tmp_path: Path
+) -> None:
+    with ferry.pool(library_file, header=HEADER, workers=1, dump=tmp_path) as pool:
+        with pool.session() as lib:
+            pid = lib.pid
+        os.kill(pid, signal.SIGSEGV)
+        assert ended(pid)
+        end = time.monotonic() + 20
+        while not list(tmp_path.iterdir()) and time.monotonic() < end:
+            with suppress(ferry.LibraryCrashed):  # it may be chosen before its death is known
+                assert pool.add(1, 2) == 3
+    assert [f"-{pid}." in path.name for path in tmp_path.iterdir()] == [True]
 
 
 def test_nothing_is_written_over(library_file: Path, tmp_path: Path) -> None:

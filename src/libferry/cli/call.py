@@ -19,6 +19,7 @@ from libferry.cli import output, words
 from libferry.cli.failure import UsageError
 from libferry.errors import UnsupportedDeclaration
 from libferry.runtime import Library, load
+from libferry.sandbox.layers import ALL
 
 
 class Isolation(StrEnum):
@@ -89,6 +90,14 @@ def command(
             metavar="P", help="What a sandbox allows: pure (the default), another name, a file."
         ),
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER",
+            help="A layer of the sandbox without which nothing is called, or all; "
+            "libferry doctor lists them.",
+        ),
+    ] = None,
     sysroot: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="A folder with the C library of the library's system."),
@@ -153,6 +162,7 @@ def command(
         library,
         isolation=isolation.value,
         profile=profile,
+        require=ALL if require == [ALL] else require or (),
         sysroot=sysroot,
         timeout=timeout,
         encoding=encoding,
