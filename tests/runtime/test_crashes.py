@@ -288,7 +288,8 @@ def test_who_waits_for_the_error_does_not_wait_for_its_backtrace(
         ("never", "load the library again for a fresh worker"),
         (
             "next-call",
-            "the next call starts a fresh worker, and what was made in the old one is refused there",
+            "the next call starts a fresh worker, and what was made in the old one is refused "
+            "there",
         ),
     ],
 )
