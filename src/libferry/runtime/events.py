@@ -58,13 +58,17 @@ def ended(library: str, pid: int, code: int | None) -> None:
 
 class _OneLine:
     """An error's words, made when a handler asks for them: who waits for the error does not
-    wait until the stack of the crash has been unwound."""
+    wait until the stack of the crash has been unwound. A record that is kept does not keep
+    the error, and with it all that its traceback holds.
+    """
 
     def __init__(self, error: FerryError) -> None:
-        self._error = error
+        self._error = weakref.ref(error)
+        self._short = f"{error.tried}: {error.happened}"
 
     def __str__(self) -> str:
-        return " ".join(str(self._error).split())
+        error = self._error()
+        return " ".join((self._short if error is None else str(error)).split())
 
 
 def lost(session: _core.Session, error: FerryError) -> None:
