@@ -16,6 +16,7 @@ import pytest
 import libferry as ferry
 from libferry.build import compile_library
 from libferry.runtime import worker as workers
+from tests.processes import children
 
 from .conftest import HEADER, Compile
 from .test_life import ended
@@ -174,9 +175,8 @@ def test_ctrl_c_when_a_worker_was_just_born_leaves_no_zombie(
     library_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may come at any moment: here it does when nothing but the kernel knows the child."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
     ferry.load(library_file, isolation="worker").close()
-    before, open_before = children.read_text(), len(os.listdir("/proc/self/fd"))
+    before, open_before = children(), len(os.listdir("/proc/self/fd"))
 
     def interrupted(pid: int, pidfd: int) -> None:
         os.close(pidfd)
@@ -185,6 +185,6 @@ def test_ctrl_c_when_a_worker_was_just_born_leaves_no_zombie(
     monkeypatch.setattr(workers, "Process", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ferry.load(library_file, isolation="worker")
-    assert children.read_text() == before
+    assert children() == before
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= open_before
