@@ -170,20 +170,17 @@ static bool is_gone(const struct labour *labour)
                : info.si_pid == labour->pid;
 }
 
-static void give_birth(struct labour *labour)
+/* On the thread that shall be its parent. */
+static void give_birth(void *data)
 {
+    struct labour *labour = data;
     unsigned long flags = CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_WITH_PIDFD | SIGCHLD |
                           labour->birth.namespaces;
-    sigset_t all, before;
-    long pid;
+    /* That thread has all signals blocked: a handler of ours must not run in the child, on
+     * its stack. It unblocks them itself, after it has put all handlers back. */
+    long pid = raw_clone(flags, (char *)labour->stack + GUARD_BYTES + STACK_BYTES, &labour->pidfd,
+                         &labour->birth.alive, birth_run, &labour->birth);
 
-    /* A handler of ours must not run in the child, on its stack. It unblocks them itself,
-     * after it has put all handlers back. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = raw_clone(flags, (char *)labour->stack + GUARD_BYTES + STACK_BYTES, &labour->pidfd,
-                    &labour->birth.alive, birth_run, &labour->birth);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
         fail(labour, STAGE_CLONE, (int)-pid);
     else if (labour->pid = (pid_t)pid, labour->pidfd < 0)
@@ -324,10 +321,13 @@ static bool deliver(struct labour *labour)
 {
     enum progress progress = AGAIN;
     bool interrupted = false;
+    int failure;
 
     Py_BEGIN_ALLOW_THREADS
-    give_birth(labour);
+    failure = nursery_do(give_birth, labour);
     Py_END_ALLOW_THREADS
+    if (failure)
+        fail(labour, STAGE_CLONE, failure);
     if (labour->pid <= 0) {
         raise_failure(&labour->birth);
         return false;
@@ -414,13 +414,12 @@ static bool spawn_planned(struct labour *labour, PyObject *argv, PyObject *envir
 
 static PyObject *spawn(PyObject *module, PyObject *args)
 {
-    PyObject *argv, *environment, *descriptors, *made = NULL, *result = NULL;
+    PyObject *argv, *environment, *descriptors, *result = NULL;
     Py_buffer plan = {0};
     struct labour labour;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOO!z*|O!", &argv, &environment, &PyDict_Type, &descriptors, &plan,
-                          &PyList_Type, &made))
+    if (!PyArg_ParseTuple(args, "OOO!z*", &argv, &environment, &PyDict_Type, &descriptors, &plan))
         return NULL;
     /* our own: nobody takes an item away while the child reads it */
     argv = PySequence_Tuple(argv);
@@ -429,8 +428,6 @@ static PyObject *spawn(PyObject *module, PyObject *args)
     if (descriptors && spawn_planned(&labour, argv, environment, descriptors, plan.buf,
                                      (size_t)plan.len))
         result = Py_BuildValue("iii", (int)labour.pid, labour.pidfd, labour.listener);
-    if (result && made && PyList_SetSlice(made, 0, 0, result) != 0)
-        Py_CLEAR(result);
     Py_XDECREF(argv);
     if (argv)
         Py_XDECREF(environment);
@@ -463,11 +460,10 @@ int spawn_try(const void *plan, size_t size)
 
 PyMethodDef spawn_functions[] = {
     {"spawn", spawn, METH_VARARGS,
-     "spawn(argv, environment, descriptors, plan, made=[]): (pid, pidfd, listener) of a child\n"
-     "that has done what the plan says (native/confine.h) and executed argv[0]. descriptors:\n"
-     "its number for each of ours; all others are closed, standard streams that are not given\n"
-     "are /dev/null. pidfd, listener: -1 if there is none. made: a list that gets the three\n"
-     "before a signal's handler can take the result away."},
+     "spawn(argv, environment, descriptors, plan): (pid, pidfd, listener) of a child that has\n"
+     "done what the plan says (native/confine.h) and executed argv[0]. descriptors: its\n"
+     "number for each of ours; all others are closed, standard streams that are not given\n"
+     "are /dev/null. pidfd, listener: -1 if there is none."},
     {"kernel", kernel_known, METH_NOARGS,
      "kernel(): what this kernel lets us confine with, tried once:\n"
      "landlock (ABI, 0: none), user_notification, namespaces."},

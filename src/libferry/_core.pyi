@@ -289,7 +289,6 @@ def spawn(
     environment: Sequence[bytes],
     descriptors: dict[int, int],
     plan: bytes | None,
-    made: list[int] = ...,
     /,
 ) -> tuple[int, int, int]: ...
 def kernel() -> dict[str, Any]: ...

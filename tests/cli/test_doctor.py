@@ -24,7 +24,7 @@ def test_every_abi_is_answered() -> None:
     assert answers.keys() == ABIS.keys()
     own = answers[runner.host_abi()]
     assert own["hosted"]
-    assert own["isolation"] == ["in-process", "worker"]
+    assert own["isolation"] == ["in-process", "worker", "sandbox"]
     assert own["start_ms"] > 0
 
 

@@ -22,6 +22,7 @@ import pytest
 
 import libferry as ferry
 
+from ..processes import children
 from .sides import SIDES, Side, compiled, opened
 from .test_life import ended
 
@@ -558,12 +559,6 @@ def test_a_fork_does_not_restart_its_parents_library(lib: ferry.Library) -> None
     assert lib.plus(1, 2) == 3
 
 
-def children() -> set[int]:
-    """This process's, that are alive."""
-    found = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for one in found for pid in one.read_text().split()}
-
-
 @pytest.mark.parametrize("spare", [False, True])
 def test_a_library_that_is_dropped_leaves_no_process(spare: bool) -> None:
     before = children()
@@ -592,12 +587,11 @@ def test_a_fork_while_a_worker_starts_does_not_keep_it_alive() -> None:
         "import os, time, libferry as ferry\n"
         "from libferry.runtime.worker import Worker\n"
         "spawn, forks = Worker._spawn, []\n"
-        "def forking(self, theirs):\n"
-        "    process = spawn(self, theirs)\n"
+        "def forking(*arguments):\n"
+        "    spawn(*arguments)\n"
         "    forks.append(os.fork())\n"
         "    if forks[-1] == 0:\n"
         "        os.close(1); os.close(2); time.sleep(60); os._exit(0)\n"
-        "    return process\n"
         "Worker._spawn = forking\n"
         f"lib = ferry.load({str(compiled(SOURCE, HERE[0]))!r}, isolation='worker')\n"
         "print(lib.pid, *forks, flush=True)\n"

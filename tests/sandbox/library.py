@@ -123,6 +123,21 @@ EXPORT long grab(long mebibytes)
 EXPORT int parent(void) { return getppid(); }
 EXPORT int self(void) { return getpid(); }
 EXPORT int raises(int number) { return raise(number); }
+#ifdef __i386__
+/* Into 64-bit mode by the code segment that Linux has for it (0x33), and a call from there;
+ * there is no way back in this. */
+EXPORT long call_64(long nr)
+{
+    __asm__ volatile("pushl $0x33\n"
+                     "call 1f\n"
+                     "1: addl $(2f - 1b), (%%esp)\n"
+                     "lret\n"
+                     "2: .byte 0x0f, 0x05\n" /* syscall */
+                     "ud2\n"
+                     : : "a"(nr) : "memory");
+    return nr;
+}
+#endif
 #ifdef __x86_64__
 EXPORT long call_32(long nr, long a, long b, long c)
 {
@@ -155,6 +170,7 @@ int parent(void);
 int self(void);
 int raises(int number);
 long call_32(long nr, long a, long b, long c);
+long call_64(long nr);
 """
 
 

@@ -18,7 +18,7 @@ from tests.sandbox.library import library, sandboxed
 
 pytestmark = [
     pytest.mark.needs("ziglang", install="pip install ziglang"),
-    pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"),
+    pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2"),
 ]
 
 # arch/x86/entry/syscalls/syscall_64.tbl of Linux
@@ -189,6 +189,15 @@ def test_a_32_bit_call_from_64_bit_code(pure: ferry.Library, number: int) -> Non
     """``int 0x80``: 2 is fork there, and 5, which is fstat here, opens files."""
     with pytest.raises(SandboxViolation, match="as i386 code"):
         pure.call_32(number, 0, 0, 0)
+
+
+@pytest.mark.needs("/lib/ld-linux.so.2", install="apt-get install libc6-i386")
+@pytest.mark.parametrize("number", [39, 2, 57, 59])
+def test_a_64_bit_call_from_32_bit_code(number: int) -> None:
+    """A 32-bit process can enter 64-bit mode by itself, and has other numbers there."""
+    expected = pytest.raises(SandboxViolation, match="as x86_64 code")
+    with sandboxed(abi="i386-sysv") as lib, expected:
+        lib.call_64(number)
 
 
 @pytest.mark.parametrize("number", [0, 2, 59, 512, 520])

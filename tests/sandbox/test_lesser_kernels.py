@@ -13,6 +13,7 @@ import pytest
 
 from libferry import _core
 from libferry.errors import LibraryCrashed, SandboxUnavailable, SandboxViolation
+from libferry.sandbox import confine, libseccomp, seccomp
 from tests.sandbox import library as made
 
 
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.needs("ziglang", install="pip install ziglang"),
-    pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"),
+    pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2"),
 ]
 
 
@@ -47,6 +48,19 @@ def test_without_notification_a_forbidden_call_traps_and_is_named(lacking: Any) 
         with pytest.raises(SandboxViolation, match="socket of AF_INET, SOCK_STREAM") as caught:
             lib.connect_to("127.0.0.1", 80)
     assert caught.value.allow == '[network] connect = ["any"]'
+
+
+@pytest.mark.needs(
+    "/usr/aarch64-linux-gnu", install="apt-get install qemu-user-static libc6-arm64-cross"
+)
+def test_without_notification_an_emulator_is_killed_and_nobody_says_for_what(lacking: Any) -> None:
+    lacking(user_notification=False)
+    with sandboxed(abi="aarch64-aapcs64", timeout=30) as lib:
+        assert lib.add(2, 3) == 5
+        with pytest.raises(SandboxViolation, match="a system call that it made") as caught:
+            lib.connect_to("127.0.0.1", 80)
+    assert (caught.value.syscall, caught.value.allow) == ("", "")
+    assert "strace" in caught.value.hint
 
 
 def test_without_notification_files_are_kept_out_of_reach_all_the_same(lacking: Any) -> None:
@@ -110,6 +124,32 @@ def test_without_seccomp_there_is_no_sandbox(lacking: Any) -> None:
     lacking(seccomp=False)
     with pytest.raises(SandboxUnavailable, match="seccomp"):
         sandboxed()
+
+
+def test_without_libseccomp_there_is_no_sandbox_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    seccomp._compiled.cache_clear()
+    libseccomp._library.cache_clear()
+    monkeypatch.setattr(libseccomp, "SONAME", "libseccomp.so.0")
+    with pytest.raises(SandboxUnavailable) as caught:
+        sandboxed()
+    assert "libseccomp2" in caught.value.hint
+
+
+def test_a_step_that_this_system_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say, one that a security module forbids; here, an option that no /proc has."""
+    monkeypatch.setattr(confine, "proc_options", lambda: "no-such-option")
+    with pytest.raises(SandboxUnavailable, match="PROC"):
+        sandboxed()
+
+
+def test_a_container_that_hides_parts_of_proc_gives_one_with_processes_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for options in ("subset=pid", None):
+        monkeypatch.setattr(confine, "proc_options", lambda options=options: options)
+        with sandboxed() as lib:
+            assert lib.add(2, 3) == 5
+            assert lib.open_file("/proc/meminfo", os.O_RDONLY) == -2
 
 
 AS_NOBODY = """

@@ -72,8 +72,8 @@ def test_limits_have_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("inherit = 'pure'", "near match: inherits"),
-        ("[files]\nreads = []", "near match: read"),
+        ("inherit = 'pure'", "near matches: inherits"),
+        ("[files]\nreads = []", "near matches: read"),
         ("[files]\nread = '/etc'", "give a list"),
         ("[files]\nread = [5]", "files and folders"),
         ("[network]\nconnect = [70000]", "65535"),
@@ -85,7 +85,7 @@ def test_limits_have_units(tmp_path: Path) -> None:
         ("[syscalls.refuse]\nopen = 'EVIL'", "error that the call fails with"),
         ("environment = ['A=b']", "give names"),
         ("inherits = 'nothing'", "there are files-read"),
-        ("inherits = 'pur'", "near match: pure"),
+        ("inherits = 'pur'", "near matches: pure"),
         ("a b", "docs/sandbox.md"),
     ],
 )
@@ -110,3 +110,20 @@ def test_a_profile_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_a_profile_can_be_made_by_hand() -> None:
     made = read_profile("pure").adding(Profile("mine", read=("/data",)))
     assert "/data" in read_profile(made).read
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Profile("mine", read=("a\0b",)),
+        Profile("mine", allow=("open(",)),
+        Profile("mine", connect=(0,)),
+        Profile("mine", limits={"memories": 5}),
+        Profile("mine", limits={"memory": -5}),
+        Profile("mine", environment=("A=b",)),
+        Profile("mine", refuse={"getcwd": "NO"}),
+    ],
+)
+def test_a_profile_that_is_made_by_hand_is_checked_like_a_file(made: Profile) -> None:
+    with pytest.raises(DeclarationError):
+        read_profile(made)

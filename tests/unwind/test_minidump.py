@@ -15,6 +15,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from minidump.minidumpfile import MinidumpFile
 
+from libferry.errors import NoDump
 from libferry.runtime.fault import Fault, Module
 from libferry.unwind import minidump
 from libferry.unwind.cpus import CPUS
@@ -164,12 +165,12 @@ def test_a_dll_has_the_name_of_its_pdb(tmp_path: Path) -> None:
 @pytest.mark.parametrize("abi", ["riscv64-lp64d", "loongarch64-lp64d", "unheard-of"])
 def test_a_cpu_that_the_format_has_no_registers_of_is_an_error(abi: str, tmp_path: Path) -> None:
     fault = Fault(abi, 11, None, 0, {}, 0, b"", ())
-    with pytest.raises(minidump.NoDump, match=r"no registers of that CPU") as caught:
+    with pytest.raises(NoDump, match=r"no registers of that CPU") as caught:
         minidump.write(tmp_path / "it.dmp", fault, pid=PID)
     assert "x86_64" in caught.value.hint
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     fault = Fault("x86_64-sysv", 11, None, 0, {}, 0, b"", ())
-    with pytest.raises(minidump.NoDump, match=r"No such file or directory"):
+    with pytest.raises(NoDump, match=r"No such file or directory"):
         minidump.write(tmp_path / "missing" / "it.dmp", fault, pid=PID)

@@ -38,7 +38,9 @@ class Verdict:
         """Where a library of this ABI can live."""
         if self.error:
             return []
-        return ["in-process", "worker"] if self.abi == runner.host_abi() else ["worker"]
+        places = ["in-process", "worker"] if self.abi == runner.host_abi() else ["worker"]
+        confined = "linux" in ABIS[self.abi].os and kernel().seccomp
+        return [*places, "sandbox"] if confined else places
 
     def as_dict(self) -> dict[str, object]:
         """The verdict as data."""

@@ -7,11 +7,11 @@ checked: a misspelled one would otherwise promise nothing and say so to nobody.
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -25,19 +25,19 @@ from libferry.contract.reader import Reader
 from libferry.contract.tokens import Tokens, words_of
 from libferry.errors import DeclarationError
 from libferry.sandbox import Profile, profile_of
+from libferry.tables import Kinds, check, near
 
 V = TypeVar("V")
 
-_LIBRARY = {
+_LIBRARY: Kinds = {
     "header": str,
     "declarations": str,
     "include": list,
     "define": dict,
     "thread-safe": bool,
 }
-_FUNCTION = {"error": str, "owned": str, "string": bool, "parameters": dict}
-_PARAMETER = {"direction": str, "length": (str, int), "string": bool, "owned": str}
-_TYPES = {str: "text", bool: "true or false", list: "a list", dict: "a table", int: "a number"}
+_FUNCTION: Kinds = {"error": str, "owned": str, "string": bool, "parameters": dict}
+_PARAMETER: Kinds = {"direction": str, "length": (str, int), "string": bool, "owned": str}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Contract:
                 _fail(
                     self.path,
                     f"functions.{name}: no such function is declared",
-                    _near(name, header.functions, "declare it in the header, or in declarations"),
+                    near(name, header.functions, "declare it in the header, or in declarations"),
                 )
 
         def promised(name: str) -> Signature | None:
@@ -201,7 +201,7 @@ def _kept(promise: _Promise, signature: Signature, reader: Reader, file: Path) -
             _fail(
                 file,
                 f"functions.{signature.name}.parameters.{name}: it has no such parameter",
-                _near(name, positions, f"declared: {signature}"),
+                near(name, positions, f"declared: {signature}"),
             )
         position = positions[name]
         parameters[position] = checker.parameter(parameters[position], meanings)
@@ -235,24 +235,10 @@ def _chain(first: Mapping[str, V], second: Mapping[str, V]) -> Mapping[str, V]:
     )
 
 
-def _check(file: Path, key: str, table: object, known: Mapping[str, Any]) -> dict[str, Any]:
+def _check(file: Path, key: str, table: object, known: Kinds) -> dict[str, Any]:
     """The table, if it is one and has known keys of the right kind only."""
-    if not isinstance(table, dict):
-        _fail(file, f"{key} is not a table", f"write [{key}]")
-    for name, value in table.items():
-        full = f"{key}.{name}" if key else name
-        if name not in known:
-            _fail(file, f"{full} means nothing", _near(name, known, f"known: {', '.join(known)}"))
-        kinds = known[name] if isinstance(known[name], tuple) else (known[name],)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            wanted = " or ".join(_TYPES[kind] for kind in kinds)
-            _fail(file, f"{full} is {value!r}", f"give {wanted}")
-    return table
-
-
-def _near(name: str, known: Mapping[str, object], otherwise: str) -> str:
-    near = difflib.get_close_matches(name, list(known), 3, 0.6)
-    return f"near matches: {', '.join(near)}" if near else otherwise
+    checked: dict[str, Any] = check(key, table, known, partial(_fail, file))
+    return checked
 
 
 def _fail(file: Path, happened: str, hint: str) -> NoReturn:

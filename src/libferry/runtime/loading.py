@@ -19,8 +19,9 @@ from libferry.errors import (
     NoRunner,
 )
 from libferry.guard import Expected, Loaded
+from libferry.guard.sealed import Sealed
 from libferry.loader import locate
-from libferry.runtime import namespaces, options, sandboxing, telemetry, wine
+from libferry.runtime import dumps, namespaces, options, sandboxing, telemetry, wine
 from libferry.runtime import runner as runners
 from libferry.runtime.deadline import nanoseconds, unending
 from libferry.runtime.instance import LARGEST_SIZE
@@ -29,7 +30,7 @@ from libferry.runtime.life import Again, Restart, check_restart
 from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import Opened, open_library
 from libferry.runtime.output import Output, Wish
-from libferry.runtime.worker import Start, Worker
+from libferry.runtime.worker import LIBRARY_PLACE, Start, Worker
 from libferry.sandbox import Profile
 
 Isolation = Literal["auto", "in-process", "namespace", "worker", "sandbox"]
@@ -60,6 +61,7 @@ def load(
     initialise: Callable[[Library], object] | None = None,
     spare: bool = False,
     output: Wish = None,
+    dump: str | os.PathLike[str] | None = None,
     trace: bool | None = None,
 ) -> Library:
     """Open a native library wherever it can live.
@@ -108,6 +110,8 @@ def load(
             ``libferry.output.<name>``, and a callable is called with ``("stderr", line)``
             for each, on a thread of its own. None passes standard error on and leaves
             standard output alone. Workers only.
+        dump: a folder for minidumps: each crash of a worker leaves one there, and the error
+            has its path as ``dump``. LLDB, WinDbg and others read it. Workers only.
         trace: whether calls are told to OpenTelemetry, which takes the extra ``telemetry``.
 
     Raises:
@@ -147,6 +151,7 @@ def load(
     one_thread = threads == "one" or (threads is None and not declared.thread_safe)
     timeout_ns = nanoseconds(timeout, "load a library")
     expected = None if expect is None else Expected.of(expect)
+    sealed = verified(binary, expected)
     again = None
     if apart:
         runner = runners.find(abi, root)
@@ -161,6 +166,7 @@ def load(
                 require=require,
                 sysroot=root,
                 arena=size,
+                place=LIBRARY_PLACE if sealed else None,
             )
         start = Start(
             runner,
@@ -170,12 +176,14 @@ def load(
             one_thread=one_thread,
             output=Output(binary.path.name, output),
             confinement=confinement,
+            dump=dumps.folder(dump) if dump is not None else None,
+            sealed=sealed,
         )
         again = Again(start, restart, spare, expected)
         opened = _open_apart(binary, abi, start, expected)
     else:
-        _refuse_in_process(binary, timeout, restart, spare=spare, output=output)
-        opened = _open_here(binary, abi, isolation, one_thread, expected)
+        _refuse_in_process(binary, timeout, restart, spare=spare, output=output, dump=dump)
+        opened = _open_here(binary, abi, isolation, one_thread, expected, sealed)
     library = Library(binary, abi, opened, declared, encoding, again, initialise)
     try:
         library._ferry_life.begin()
@@ -236,7 +244,13 @@ def _check_encoding(encoding: str | None) -> None:
 
 
 def _refuse_in_process(
-    binary: Binary, timeout: float | None, restart: Restart, *, spare: bool, output: Wish
+    binary: Binary,
+    timeout: float | None,
+    restart: Restart,
+    *,
+    spare: bool,
+    output: Wish,
+    dump: str | os.PathLike[str] | None,
 ) -> None:
     """Refuse what only a worker has."""
     if timeout is not None:
@@ -246,6 +260,12 @@ def _refuse_in_process(
             f"load {binary.path.name} in-process with restart={restart!r}",
             "a crash inside this process ends it",
             hint="isolation='worker' gives it a process that can be started again",
+        )
+    if dump is not None:
+        raise ArgumentTypeError(
+            f"load {binary.path.name} in-process with dump={dump!r:.80}",
+            "a crash inside this process ends it",
+            hint="isolation='worker' gives it a process whose crash can be kept",
         )
     if output is not None:
         raise ArgumentTypeError(
@@ -291,15 +311,19 @@ def _is_apart(binary: Binary, abi: str, isolation: Isolation, root: Path | None)
 
 
 def _open_apart(binary: Binary, abi: str, start: Start, expected: Expected | None) -> Opened:
-    sealed = verified(binary, expected)
     worker = Worker(start)
-    return _opened(binary, abi, worker.session, Contents(binary, worker, None, expected, sealed))
+    contents = Contents(binary, worker, None, expected, start.sealed)
+    return _opened(binary, abi, worker.session, contents)
 
 
 def _open_here(
-    binary: Binary, abi: str, isolation: Isolation, one_thread: bool, expected: Expected | None
+    binary: Binary,
+    abi: str,
+    isolation: Isolation,
+    one_thread: bool,
+    expected: Expected | None,
+    sealed: Sealed | None,
 ) -> Opened:
-    sealed = verified(binary, expected)
     namespace = namespaces.enter(binary.path) if isolation == "namespace" else None
     session = _core.Session(
         one_thread=one_thread,

@@ -23,8 +23,8 @@ class Process:
     """A child of this process.
 
     Attributes:
-        made: its number, its pidfd (-1 if this kernel has none) and its listener: for
-            ``_core.spawn``, which fills it in before Ctrl-C can come between.
+        made: its number, its pidfd (-1 if this kernel has none) and its listener, as
+            ``_core.spawn`` gives them; empty until there is a process.
         returncode: its exit code, or minus the signal's number; None until it is reaped.
     """
 

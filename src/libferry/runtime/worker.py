@@ -1,10 +1,10 @@
 """Start a worker and hand it its end of the channel.
 
 A Linux worker gets two descriptors, the socket and the memory, and is told their
-numbers. Under Wine only the standard streams become handles, one-way each: there the
-socket is both standard input and standard output, and the memory is opened by its path
-in /proc. In both cases nothing else is inherited, and the worker quits when the socket
-ends, however this process ends.
+numbers; and the sealed copy of its library, if that is what it is to open. Under Wine only
+the standard streams become handles, one-way each: there the socket is both standard input
+and standard output, and the memory is opened by its path in /proc. In both cases nothing
+else is inherited, and the worker quits when the socket ends, however this process ends.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, starmap
+from pathlib import Path
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner, SandboxViolation
-from libferry.runtime import crash, events, output, wine
+from libferry.guard.sealed import Sealed, own_descriptor
+from libferry.runtime import crash, dumps, events, output, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.output import Output, Pipes
 from libferry.runtime.process import Process
@@ -29,7 +32,8 @@ from libferry.runtime.runner import Runner
 from libferry.sandbox.confine import Confinement
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
-SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
+SOCKET, MEMORY, LIBRARY = 3, 4, 5  # a Linux worker's descriptors, beside its standard streams
+LIBRARY_PLACE = own_descriptor(LIBRARY)  # the path by which it opens the sealed copy
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
 
 
@@ -67,6 +71,8 @@ class Start:
         one_thread: whether its calls are made one after the other.
         output: where goes what it writes to its standard streams.
         confinement: its sandbox; None is none.
+        dump: the folder that its crash is kept in; None is none.
+        sealed: the copy of its library that it opens instead of the file; None is none.
     """
 
     runner: Runner
@@ -76,6 +82,8 @@ class Start:
     one_thread: bool
     output: Output = field(default_factory=lambda: Output("worker"))
     confinement: Confinement | None = None
+    dump: Path | None = None
+    sealed: Sealed | None = None
 
 
 def _is_inherited(descriptor: int) -> bool:
@@ -163,7 +171,7 @@ class Worker:
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
-        crash.begin(self.session, runner.abi)
+        crash.begin(self.session, runner.abi, start.sealed)
         if runner.windows:
             wine.ensure_running()
         began = time.perf_counter()
@@ -177,9 +185,13 @@ class Worker:
             child.undo()
             if isinstance(error, LibraryCrashed) and not isinstance(error, SandboxViolation):
                 raise self._failed(error.happened) from None
+            if isinstance(error, _core.SpawnError) and error.step is not None and start.confinement:
+                raise start.confinement.refused(error) from error
             if isinstance(error, OSError) and not isinstance(error, FerryError):
                 raise self._failed(str(error)) from None
             raise
+        if start.dump:
+            dumps.watch(self.session, start.dump, start.output.name, self.pid)
         seconds = time.perf_counter() - began
         events.started(self.session, start.output.name, self.pid, runner, seconds)
 
@@ -234,16 +246,18 @@ class Worker:
             return
         program, *options = self.runner.command
         words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
-        _core.spawn(
+        wanted = (
             [os.fsencode(word) for word in words],
             [os.fsencode(f"{name}={value}") for name, value in environment.items()],
             # a terminal can be typed to: a sandbox has none
             {SOCKET: theirs.fileno(), MEMORY: memory}
             | ({1: 1} if not confinement and _is_inherited(1) else {})
+            | ({LIBRARY: self.start.sealed.descriptor} if self.start.sealed else {})
             | streams,
             confinement.plan if confinement else None,
-            child.made,
         )
+        # one step of the interpreter: Ctrl-C comes before it, or finds the child noted
+        child.made.extend(chain.from_iterable(starmap(_core.spawn, (wanted,))))
 
     def _failed(self, happened: str) -> NoRunner:
         return NoRunner(
@@ -265,6 +279,7 @@ class Worker:
             self.start.confinement.leave(self.session)
         self.session.close()
         self._end()
+        self.start = replace(self.start, sealed=None)
 
 
 def _end(

@@ -150,8 +150,8 @@ class Act:
         if self.name in calls.PROTECTION_CALLS:
             return " of executable memory"
         if self.name in calls.SIGNAL_CALLS:
-            process = first - (1 << 32) if first & 0x80000000 else first
-            return f" of process {process & 0xFFFFFFFF if process >= 0 else process}"
+            number = first & 0xFFFFFFFF  # an int: -1 is everybody
+            return f" of process {number - (1 << 32) if number >> 31 else number}"
         if self.name in _SELECTED:
             return f" {self._selected()}"
         return ""

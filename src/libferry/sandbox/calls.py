@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
+from libferry.sandbox import libseccomp
+
 # include/uapi/linux/audit.h: EM_* of elf-em.h, with bits for 64-bit and little-endian
 AUDIT_ARCH = {
     "x86_64": 0xC000003E,
@@ -30,7 +32,7 @@ LOOK = 16  # whether it is there, and how large
 MAP = 32  # its code may be run, as that of a library
 
 # native/confine.h, enum confine_flags
-FLAGS_OPEN, FLAGS_OPEN_HOW, FLAGS_PROTECTION = 1, 2, 3
+FLAGS_OPEN, FLAGS_PROTECTION = 1, 3
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,6 @@ NEWER: Mapping[str, int] = MappingProxyType(
     }
 )
 
-# libseccomp's seccomp.h: no such call anywhere; a negative one is of another CPU
-NO_SUCH_CALL = -1
-
 
 @cache
 def number(name: str, arch: int) -> int | None:
@@ -179,14 +178,12 @@ def number(name: str, arch: int) -> int | None:
     Raises:
         ValueError: no architecture has a call of that name.
     """
-    import pyseccomp  # slow to import, and not needed without a sandbox
-
-    found: int = pyseccomp.resolve_syscall(arch, name)
+    found = libseccomp.number_of(name, arch)
     if found >= 0:
         return found
     if name in NEWER:
         return NEWER[name]
-    if found == NO_SUCH_CALL:
+    if found == libseccomp.NO_SUCH_CALL:
         raise ValueError(f"{name!r} is no system call that libseccomp knows")
     return None
 
@@ -194,10 +191,5 @@ def number(name: str, arch: int) -> int | None:
 @cache
 def name_of(nr: int, arch: int) -> str:
     """A call's name, or its number as text."""
-    import pyseccomp
-
-    try:
-        found: bytes = pyseccomp.resolve_syscall(arch, nr)
-        return found.decode()
-    except (ValueError, UnicodeDecodeError):
-        return next((name for name, newer in NEWER.items() if newer == nr), f"call {nr}")
+    known = libseccomp.name_of(nr, arch)
+    return known or next((name for name, newer in NEWER.items() if newer == nr), f"call {nr}")

@@ -61,6 +61,15 @@ class Confinement:
         if self.pupil:
             self.pupil.watch(session)
 
+    def refused(self, error: _core.SpawnError) -> SandboxUnavailable:
+        """A step of the plan that this system does not allow, as an error."""
+        return SandboxUnavailable(
+            f"put a library into the sandbox {self.report.profile.name}",
+            f"step {error.kind}: {error}",
+            hint="libferry doctor says what this machine enforces; a security module "
+            "(SELinux, AppArmor) or a container may forbid more than the kernel says",
+        )
+
     def leave(self, session: _core.Session) -> None:
         """A session with such a worker ends."""
         if self.pupil:
@@ -114,6 +123,12 @@ def confine(
     own_root = "mount" in has.namespaces
     own_pids = "pid" in has.namespaces
     proc = proc_options() if own_root and own_pids else None
+    if program.place and own_root and proc is None:
+        raise SandboxUnavailable(
+            f"put a library into the sandbox {profile.name} that is a verified copy",
+            "this system gives the sandbox no /proc, by which the copy is opened",
+            hint="leave expect= away; or isolation='worker', for a library that you trust",
+        )
     steps = _namespaces(profile, has)
     if own_root:
         steps += mounts.steps(everything, followed, own_proc=proc)

@@ -101,6 +101,13 @@ def grants_of(acts: Sequence[Act], where: Places) -> list[Grant]:
             open_to = phases[policy.LOADING if code else act.phase]
             if _covered(act.path, act.access, open_to) or _only_looked(act):
                 continue
+            if not _is_text(act.path):
+                warnings.warn(
+                    f"{act.path!r} is no text, and a profile cannot name it",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                continue
         grants.update(dict.fromkeys(act.grants(done=True)))
     implied = _implied(grants)
     return [grant for grant in grants if grant.value not in implied]
@@ -123,6 +130,15 @@ def _covered(path: str, access: int, places: Mapping[str, int]) -> bool:
         if path in ("/", ""):
             return not access & ~granted
         path = os.path.dirname(path)
+
+
+def _is_text(path: str) -> bool:
+    """Whether TOML, which is UTF-8, can have that name."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _only_looked(act: Act) -> bool:

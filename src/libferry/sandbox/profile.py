@@ -8,18 +8,18 @@ something else than it says.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from libferry.errors import DeclarationError
 from libferry.sandbox.rules import parse_errno, parse_rule
+from libferry.tables import Kinds, check, near
 
 SHIPPED = Path(__file__).parent / "profiles"
 LIBRARY = "$LIBRARY"  # the library's own folder, in a list of files
@@ -27,7 +27,7 @@ ANY = "any"  # any port
 LARGEST_PORT = 0xFFFF
 _DEEPEST = 16  # profiles that inherit each other
 
-_TOP: dict[str, type | tuple[type, ...]] = {
+_TOP: Kinds = {
     "description": str,
     "inherits": str,
     "syscalls": dict,
@@ -38,9 +38,9 @@ _TOP: dict[str, type | tuple[type, ...]] = {
     "processes": bool,
     "code": bool,
 }
-_SYSCALLS = {"allow": list, "refuse": dict}
-_FILES = {"read": list, "write": list, "execute": list, "absent": list}
-_NETWORK = {"connect": list, "listen": list, "datagrams": bool}
+_SYSCALLS: Kinds = {"allow": list, "refuse": dict}
+_FILES: Kinds = {"read": list, "write": list, "execute": list, "absent": list}
+_NETWORK: Kinds = {"connect": list, "listen": list, "datagrams": bool}
 # what a limit counts, and the words for it
 _UNITS: dict[str, dict[str, int]] = {
     "memory": {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40},
@@ -48,13 +48,6 @@ _UNITS: dict[str, dict[str, int]] = {
     "files": {},
     "processes": {},
     "file-size": {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40},
-}
-_TYPES: dict[type, str] = {
-    str: "text",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-    int: "a number",
 }
 _LARGEST_LIMIT = 1 << 62
 
@@ -140,6 +133,7 @@ def read_profile(profile: str | os.PathLike[str] | Profile) -> Profile:
         DeclarationError: there is none of that name, or it cannot be read.
     """
     if isinstance(profile, Profile):
+        _check_made(profile)
         return profile
     text = os.fspath(profile)
     if not isinstance(text, str):
@@ -153,12 +147,8 @@ def read_profile(profile: str | os.PathLike[str] | Profile) -> Profile:
 def _by_name(name: str) -> Profile:
     known = shipped()
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        _fail(
-            name,
-            "there is no such profile",
-            f"near match: {near[0]}" if near else f"there are {', '.join(known)}; or give a path",
-        )
+        hint = near(name, known, f"there are {', '.join(known)}; or give a path")
+        _fail(name, "there is no such profile", hint)
     return _from_file(SHIPPED / f"{name}.toml")
 
 
@@ -198,7 +188,7 @@ def profile_of(
     name: str,
     folder: Path,
     *,
-    top: Mapping[str, type | tuple[type, ...]] | None = None,
+    top: Kinds | None = None,
 ) -> Profile:
     """What one file or table says, without what it inherits.
 
@@ -240,6 +230,25 @@ def profile_of(
         code=data.get("code", False),
         **paths,
     )
+
+
+def _check_made(profile: Profile) -> None:
+    """What a file is checked for, of a profile that was made by hand."""
+    name = profile.name
+    for rule in (*profile.allow, *profile.refuse):
+        _rule(name, "allow, refuse", rule)
+    for rule, error in profile.refuse.items():
+        _errno(name, f"refuse {rule}", error)
+    for key in _FILES:
+        for path in getattr(profile, key):
+            _path(name, key, path, Path("/"))
+    for key in _NETWORK.keys() - {"datagrams"}:
+        _ports(name, key, getattr(profile, key))
+    for variable in profile.environment:
+        _variable(name, variable)
+    _check(name, "limits", dict(profile.limits), dict.fromkeys(_UNITS, int))
+    for key, amount in profile.limits.items():
+        _amount(name, key, amount)
 
 
 def _rule(name: str, key: str, rule: object) -> str:
@@ -299,24 +308,10 @@ def _amount(name: str, key: str, value: int | str) -> int:
     return amount
 
 
-def _check(
-    name: str, key: str, table: object, known: Mapping[str, type | tuple[type, ...]]
-) -> dict[str, Any]:
+def _check(name: str, key: str, table: object, known: Kinds) -> dict[str, Any]:
     """The table, if it is one and has known keys of the right kind only."""
-    if not isinstance(table, dict):
-        _fail(name, f"{key} is not a table", f"write [{key}]")
-    for word, value in table.items():
-        full = f"{key}.{word}" if key else word
-        if word not in known:
-            near = difflib.get_close_matches(word, list(known), 1, 0.6)
-            hint = f"near match: {near[0]}" if near else f"known: {', '.join(known)}"
-            _fail(name, f"{full} means nothing", hint)
-        kind = known[word]
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            wanted = " or ".join(_TYPES[one] for one in kinds)
-            _fail(name, f"{full} is {value!r}", f"give {wanted}")
-    return table
+    checked: dict[str, Any] = check(key, table, known, partial(_fail, name))
+    return checked
 
 
 def _fail(name: str, happened: str, hint: str) -> NoReturn:

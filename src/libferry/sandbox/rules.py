@@ -13,21 +13,19 @@ from __future__ import annotations
 import errno
 import re
 from dataclasses import dataclass
+from functools import cache
 
 # The constants that profiles speak of, with the kernel header that has them. Those of
 # the CPUs that we host natively agree on all of these.
 CONSTANTS = {
     # include/uapi/linux/sched.h
-    "CLONE_VM": 0x100,
     "CLONE_THREAD": 0x10000,
     # include/uapi/asm-generic/mman-common.h
-    "PROT_NONE": 0x0,
     "PROT_EXEC": 0x4,
     # include/uapi/linux/prctl.h
     "PR_GET_DUMPABLE": 3,
     "PR_SET_NAME": 15,
     "PR_GET_NAME": 16,
-    "PR_CAPBSET_READ": 23,
     "PR_SET_THP_DISABLE": 41,
     "PR_SET_VMA": 0x53564D41,
     # include/uapi/asm-generic/ioctls.h
@@ -77,6 +75,7 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
 
 
+@cache
 def parse_rule(text: str) -> Rule:
     """Read one rule.
 

@@ -24,7 +24,7 @@ from libferry.binary.opening import open_window
 from libferry.binary.window import Window
 from libferry.errors import FerryError
 from libferry.runtime import wine
-from libferry.runtime.fault import Module
+from libferry.runtime.fault import Fault, Module
 from libferry.unwind import symbols
 from libferry.unwind.arm_tables import ArmTables
 from libferry.unwind.cpus import Cpu
@@ -33,6 +33,7 @@ from libferry.unwind.limits import FILES_AT_MOST, Budget
 from libferry.unwind.symbols import Symbol, SymbolTable
 
 DELETED = " (deleted)"
+_SYSTEM = "windows/system32/"
 
 
 class Budgets(NamedTuple):
@@ -108,9 +109,9 @@ class Place(NamedTuple):
 class Modules:
     """All mappings of a worker; ``opened`` closes the files."""
 
-    def __init__(
-        self, modules: tuple[Module, ...], cpu: Cpu, opened: ExitStack, budgets: Budgets
-    ) -> None:
+    def __init__(self, fault: Fault, cpu: Cpu, opened: ExitStack, budgets: Budgets) -> None:
+        modules = fault.modules
+        self._copies = {path: sealed.place for path, sealed in fault.copies.items()}
         self._cpu = cpu
         self._opened = opened
         self._budgets = budgets
@@ -147,7 +148,7 @@ class Modules:
         return self._files[path]
 
     def _open(self, path: str) -> CodeFile | WindowsFile | None:
-        path = host_path(path)
+        path = self._copies.get(path) or host_path(path, self._cpu.word)
         if not path.startswith("/") or path.endswith(DELETED):
             return None
         try:
@@ -168,8 +169,15 @@ class Modules:
             return None
 
 
-def host_path(path: str) -> str:
-    """Where this system has what Wine calls ``Z:\\folder\\file``; other paths as they are."""
+def host_path(path: str, word: int) -> str:
+    """Where this system has what Wine calls ``Z:\\folder\\file``; other paths as they are.
+
+    What a 32-bit program calls system32 is another folder; Microsoft Learn, "File System
+    Redirector".
+    """
     if not (path[:1].isalpha() and path[1:3] == ":\\"):
         return path
-    return str(wine.prefix() / "dosdevices" / path[:2].lower() / path[3:].replace("\\", "/"))
+    drive, folders = path[:2].lower(), path[3:].replace("\\", "/")
+    if word == 4 and drive == "c:" and folders.lower().startswith(_SYSTEM):
+        folders = f"windows/syswow64/{folders[len(_SYSTEM) :]}"
+    return str(wine.prefix() / "dosdevices" / drive / folders)
