@@ -17,6 +17,7 @@ import pytest
 
 import libferry as ferry
 from libferry.runtime import output, worker
+from tests.processes import children
 
 from .conftest import Compile
 
@@ -38,10 +39,6 @@ def descriptors() -> int:
     """Without the bells of threads that read output: one may be about to end."""
     links = (os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
     return sum("eventfd" not in os.readlink(link) for link in links if os.path.lexists(link))
-
-
-def children() -> list[str]:
-    return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
 
 
 @pytest.fixture

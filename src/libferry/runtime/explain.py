@@ -283,7 +283,10 @@ def ended(
     error = _end_of(session, tried, code, _allowed(function))
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
     _when.setdefault(session, time.strftime("%H:%M:%S"))
-    raise error
+    try:
+        raise error
+    finally:  # its traceback has this frame: whoever keeps the error would keep the channel
+        del session, function, error
 
 
 def _allowed(function: _core.Function | _core.Callback | None) -> int:
