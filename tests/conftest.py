@@ -6,8 +6,9 @@ test says so, with the command that brings it:
     @pytest.mark.needs("/usr/lib32/libz.so.1", install="apt-get install lib32z1")
 
 and is skipped where it is missing, the command being the reason. Several names are
-alternatives. A name with a slash is a file, from the project's root if relative; any
-other is a program on PATH or a Python module.
+alternatives. A name with a slash is a file, from the project's root if relative; one
+with .so. in it a library that the system's loader finds; any other is a program on PATH or
+a Python module.
 
 A skip is easily overlooked, and a machine for continuous integration has everything.
 So there, with FERRY_NO_SKIP=1, a skipped test fails. The one exception has a name of
@@ -17,6 +18,7 @@ permissions do not bind root.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -48,9 +50,19 @@ def _interruptible() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def is_loadable(soname: str) -> bool:
+    try:
+        ctypes.CDLL(soname)
+    except OSError:
+        return False
+    return True
+
+
 def exists(thing: str) -> bool:
     if "/" in thing:
         return (ROOT / thing).exists()
+    if ".so." in thing:
+        return is_loadable(thing)
     return bool(shutil.which(thing) or importlib.util.find_spec(thing))
 
 

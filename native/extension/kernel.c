@@ -3,6 +3,7 @@
 #include "extension.h"
 #include "spawn.h"
 
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -38,8 +39,36 @@ static int try_filter(uint32_t flags, uint32_t action)
     return spawn_try(&plan, sizeof plan);
 }
 
-/* The names of the namespaces that we get together with a user namespace. */
-static PyObject *try_namespaces(void)
+/* Whether a limit of the kernel's, in a file, is not 0. True if there is no such file. */
+static bool may_have(const char *limit)
+{
+    char text[2] = "1";
+    int file = open(limit, O_RDONLY | O_CLOEXEC);
+
+    if (file >= 0) {
+        if (read(file, text, 1) != 1)
+            text[0] = '1';
+        close(file);
+    }
+    return text[0] != '0';
+}
+
+/* Whether a child gets these together with a user namespace; -1 with an exception. */
+static int try_namespaces(uint32_t flags)
+{
+    const struct probe_namespaces plan = {
+        STEP_NAMESPACES, 8, CLONE_NEWUSER | flags, 0, STEP_MAP_IDS, 8, geteuid(), getegid(),
+        STEP_PRIVATE_MOUNTS, 0,
+    };
+
+    return spawn_try(&plan, flags & CLONE_NEWNS ? sizeof plan
+                                                : offsetof(struct probe_namespaces, mounts_kind));
+}
+
+/* The names of the namespaces that we get. All at once, for it is all or none mostly. A
+ * network namespace takes the kernel tens of milliseconds to take down, and a worker's own
+ * would wait for that: it is not tried where the kernel says that there may be some. */
+static PyObject *namespaces_known(void)
 {
     static const struct {
         const char *name;
@@ -49,16 +78,15 @@ static PyObject *try_namespaces(void)
         {"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS},
         {"cgroup", CLONE_NEWCGROUP},
     };
-    PyObject *names = PyList_New(0);
+    bool net = access("/proc/self/ns/net", F_OK) == 0 &&
+               may_have("/proc/sys/user/max_net_namespaces");
+    int whole = try_namespaces(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+                               CLONE_NEWCGROUP);
+    PyObject *names = whole < 0 ? NULL : PyList_New(0);
 
     for (size_t i = 0; names && i < sizeof all / sizeof *all; i++) {
-        struct probe_namespaces plan = {
-            STEP_NAMESPACES, 8, CLONE_NEWUSER | all[i].flag, 0, STEP_MAP_IDS, 8, geteuid(),
-            getegid(), STEP_PRIVATE_MOUNTS, 0,
-        };
-        bool mounts = all[i].flag == CLONE_NEWNS;
-        int done = spawn_try(&plan, mounts ? sizeof plan : offsetof(struct probe_namespaces,
-                                                                   mounts_kind));
+        bool known = whole == 1 && (all[i].flag != CLONE_NEWNET || net);
+        int done = known ? 1 : try_namespaces(all[i].flag);
         PyObject *name = done == 1 ? PyUnicode_FromString(all[i].name) : NULL;
 
         if (done < 0 || (done == 1 && (!name || PyList_Append(names, name) != 0)))
@@ -73,7 +101,7 @@ static PyObject *try_all(void)
     long landlock = syscall(NUMBER_LANDLOCK_CREATE_RULESET, NULL, 0, 1 /* ..._VERSION */);
     int seccomp = try_filter(0, SECCOMP_RET_ALLOW);
     int notification = seccomp < 0 ? -1 : try_filter(FILTER_NEW_LISTENER, RET_USER_NOTIF);
-    PyObject *namespaces = notification < 0 ? NULL : try_namespaces();
+    PyObject *namespaces = notification < 0 ? NULL : namespaces_known();
 
     return namespaces ? Py_BuildValue("{slsNsNsN}", "landlock", landlock < 0 ? 0 : landlock,
                                       "seccomp", PyBool_FromLong(seccomp), "user_notification",

@@ -170,20 +170,17 @@ static bool is_gone(const struct labour *labour)
                : info.si_pid == labour->pid;
 }
 
-static void give_birth(struct labour *labour)
+/* On the thread that shall be its parent. */
+static void give_birth(void *data)
 {
+    struct labour *labour = data;
     unsigned long flags = CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_WITH_PIDFD | SIGCHLD |
                           labour->birth.namespaces;
-    sigset_t all, before;
-    long pid;
+    /* That thread has all signals blocked: a handler of ours must not run in the child, on
+     * its stack. It unblocks them itself, after it has put all handlers back. */
+    long pid = raw_clone(flags, (char *)labour->stack + GUARD_BYTES + STACK_BYTES, &labour->pidfd,
+                         &labour->birth.alive, birth_run, &labour->birth);
 
-    /* A handler of ours must not run in the child, on its stack. It unblocks them itself,
-     * after it has put all handlers back. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = raw_clone(flags, (char *)labour->stack + GUARD_BYTES + STACK_BYTES, &labour->pidfd,
-                    &labour->birth.alive, birth_run, &labour->birth);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
         fail(labour, STAGE_CLONE, (int)-pid);
     else if (labour->pid = (pid_t)pid, labour->pidfd < 0)
@@ -324,10 +321,13 @@ static bool deliver(struct labour *labour)
 {
     enum progress progress = AGAIN;
     bool interrupted = false;
+    int failure;
 
     Py_BEGIN_ALLOW_THREADS
-    give_birth(labour);
+    failure = nursery_do(give_birth, labour);
     Py_END_ALLOW_THREADS
+    if (failure)
+        fail(labour, STAGE_CLONE, failure);
     if (labour->pid <= 0) {
         raise_failure(&labour->birth);
         return false;

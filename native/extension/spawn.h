@@ -92,6 +92,12 @@ const char *stage_name(uint32_t stage);
 /* The child: makes of itself what the plan says, and executes. Never returns. */
 void birth_run(void *birth);
 
+/* nursery.c */
+
+/* Have it done on the thread that workers are children of, which blocks all signals, and
+ * wait. 0, or why there is no such thread. */
+int nursery_do(void (*body)(void *), void *data);
+
 /* spawn.c */
 
 /* Try a plan. 1: all of its steps were done; 0: not; -1 with an exception. */

@@ -10,9 +10,7 @@ import pytest
 from libferry.sandbox.layers import names
 from tests.cli.conftest import ferry
 
-pytestmark = pytest.mark.needs(
-    "pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"
-)
+pytestmark = pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2")
 
 OPEN = ("libc.so.6", "int open(const char *path, int flags)")
 

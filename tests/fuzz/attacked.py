@@ -23,6 +23,7 @@ from typing import Any
 
 import libferry as ferry
 from libferry.runtime import runner, worker
+from tests.processes import children
 
 from .operations import HEADER, OPERATIONS
 
@@ -124,12 +125,11 @@ def calls_right(folder: Path) -> None:
 
 def holdings() -> dict[str, int]:
     """What this process has that it could forget to give back."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "mapped channels": Path("/proc/self/maps").read_text().count("libferry-channel"),
         "threads": threading.active_count(),
-        "processes": len(children),
+        "processes": len(children()),
     }
 
 

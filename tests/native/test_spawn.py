@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from libferry import _core
 from libferry.runtime.process import Process
 
+from .. import processes
 from . import plans
 
 ROOT = Path(__file__).parents[2]
@@ -44,11 +44,7 @@ def run(
 
 def children() -> list[int]:
     """Every process that these tests have made, zombies too."""
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # a thread that has ended meanwhile
-            found.update(map(int, (task / "children").read_text().split()))
-    return sorted(found - EARLIER)
+    return sorted(processes.children() - EARLIER)
 
 
 def test_it_has_its_arguments_its_environment_and_no_other() -> None:

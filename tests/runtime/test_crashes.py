@@ -6,6 +6,7 @@ codes), and from the compiled library's own symbols.
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from threading import Barrier
 import pytest
 
 import libferry as ferry
+from libferry import unwind
 from libferry.runtime.crash import fault_of
 
 from .sides import SIDES, Side, compiled, opened
@@ -256,3 +258,24 @@ def test_of_what_passes_every_filter_by_eight_bits_are_left(lib: ferry.Library) 
 def test_a_backtrace_of_windows_ends_before_the_worker(lib: ferry.Library, side: Side) -> None:
     modules = [str(frame).partition("+")[0] for frame in crash(lib, "store", 16).backtrace]
     assert modules == ["lib.dll"]
+
+
+def test_who_waits_for_the_error_does_not_wait_for_its_backtrace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes longer than the crash; the log's line, too, is made when somebody reads it."""
+    unwound: list[object] = []
+
+    def backtrace(fault: object) -> tuple[str]:
+        unwound.append(fault)
+        return ("somewhere",)
+
+    monkeypatch.setattr(unwind, "backtrace", backtrace)
+    monkeypatch.setattr(logging.getLogger("libferry"), "propagate", False)
+    path = compiled("#include <stdlib.h>\nvoid die(void) { abort(); }", "x86_64-sysv")
+    lib = ferry.load(path, header="void die(void);", isolation="worker")
+    with pytest.raises(ferry.LibraryCrashed) as caught:
+        lib.die()
+    assert unwound == []
+    str(caught.value)
+    assert len(unwound) == 1

@@ -72,6 +72,30 @@ def test_no_worker_outlives_its_host(library_file: Path, way: str) -> None:
     assert host.stderr == ""
 
 
+STUBBORN = """
+#include <signal.h>
+#include <unistd.h>
+static void __attribute__((destructor)) stay(void) { for (;;) pause(); }
+void close_all(void) { for (int i = 0; i < 64; i++) close(i); }
+void stop(void) { raise(SIGSTOP); }
+"""
+
+
+@pytest.mark.parametrize("act", ["close_all", "stop", "getpid"])
+def test_not_even_one_that_hears_and_sees_nothing(compile_c: Compile, act: str) -> None:
+    """It has closed the socket that tells it; it is stopped; its destructor never ends."""
+    script = (
+        "import os, signal, sys, threading, libferry as ferry\n"
+        f"header = 'void close_all(void); void stop(void); int getpid(void);'\n"
+        f"lib = ferry.load({str(compile_c(STUBBORN))!r}, header=header, isolation='worker')\n"
+        f"threading.Thread(target=lib.{act}, daemon=True).start()\n"
+        "import time; time.sleep(0.3)\n"
+        "print(lib.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    host = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended(int(host.stdout))
+
+
 def test_a_fork_cannot_use_its_parents_library(worker: ferry.Library) -> None:
     child = os.fork()
     if child == 0:

@@ -22,6 +22,7 @@ import pytest
 
 import libferry as ferry
 
+from ..processes import children
 from .sides import SIDES, Side, compiled, opened
 from .test_life import ended
 
@@ -556,12 +557,6 @@ def test_a_fork_does_not_restart_its_parents_library(lib: ferry.Library) -> None
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
     assert lib.plus(1, 2) == 3
-
-
-def children() -> set[int]:
-    """This process's, that are alive."""
-    found = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for one in found for pid in one.read_text().split()}
 
 
 @pytest.mark.parametrize("spare", [False, True])

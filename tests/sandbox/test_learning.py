@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.needs("ziglang", install="pip install ziglang"),
-    pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"),
+    pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2"),
 ]
 
 WORKLOAD = """

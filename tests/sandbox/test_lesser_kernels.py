@@ -13,7 +13,7 @@ import pytest
 
 from libferry import _core
 from libferry.errors import LibraryCrashed, SandboxUnavailable, SandboxViolation
-from libferry.sandbox import confine, seccomp
+from libferry.sandbox import confine, libseccomp, seccomp
 from tests.sandbox import library as made
 
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.needs("ziglang", install="pip install ziglang"),
-    pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"),
+    pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2"),
 ]
 
 
@@ -128,10 +128,11 @@ def test_without_seccomp_there_is_no_sandbox(lacking: Any) -> None:
 
 def test_without_libseccomp_there_is_no_sandbox_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     seccomp._compiled.cache_clear()
-    monkeypatch.setitem(sys.modules, "pyseccomp", None)
+    libseccomp._library.cache_clear()
+    monkeypatch.setattr(libseccomp, "SONAME", "libseccomp.so.0")
     with pytest.raises(SandboxUnavailable) as caught:
         sandboxed()
-    assert "libferry[sandbox]" in caught.value.hint
+    assert "libseccomp2" in caught.value.hint
 
 
 def test_a_step_that_this_system_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

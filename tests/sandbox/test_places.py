@@ -16,7 +16,7 @@ from tests.sandbox.library import sandboxed
 
 pytestmark = [
     pytest.mark.needs("ziglang", install="pip install ziglang"),
-    pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"),
+    pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2"),
 ]
 
 

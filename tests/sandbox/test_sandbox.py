@@ -23,7 +23,7 @@ from tests.sandbox.library import HEADER, library, sandboxed
 
 pytestmark = [
     pytest.mark.needs("ziglang", install="pip install ziglang"),
-    pytest.mark.needs("pyseccomp", install="pip install pyseccomp; apt-get install libseccomp2"),
+    pytest.mark.needs("libseccomp.so.2", install="apt-get install libseccomp2"),
 ]
 
 _ARM64 = "apt-get install qemu-user-static libc6-arm64-cross"

@@ -56,6 +56,21 @@ def ended(library: str, pid: int, code: int | None) -> None:
         _tell("ended", library)
 
 
+class _OneLine:
+    """An error's words, made when a handler asks for them: who waits for the error does not
+    wait until the stack of the crash has been unwound. A record that is kept does not keep
+    the error, and with it all that its traceback holds.
+    """
+
+    def __init__(self, error: FerryError) -> None:
+        self._error = weakref.ref(error)
+        self._short = f"{error.tried}: {error.happened}"
+
+    def __str__(self) -> str:
+        error = self._error()
+        return " ".join((self._short if error is None else str(error)).split())
+
+
 def lost(session: _core.Session, error: FerryError) -> None:
     """A worker died, took too long, or did what it must not. Only the first time counts."""
     library, pid = _workers.pop(session, ("", 0))
@@ -63,7 +78,7 @@ def lost(session: _core.Session, error: FerryError) -> None:
         return
     live.discard(pid)
     what = next((words for kind, words in _LOSSES.items() if isinstance(error, kind)), "was lost")
-    log.warning("%s: worker %d %s: %s", library, pid, what, " ".join(str(error).split()))
+    log.warning("%s: worker %d %s: %s", library, pid, what, _OneLine(error))
     _tell("lost", library)
 
 

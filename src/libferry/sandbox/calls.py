@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
+from libferry.sandbox import libseccomp
+
 # include/uapi/linux/audit.h: EM_* of elf-em.h, with bits for 64-bit and little-endian
 AUDIT_ARCH = {
     "x86_64": 0xC000003E,
@@ -183,9 +185,6 @@ NEWER: Mapping[str, int] = MappingProxyType(
     }
 )
 
-# libseccomp's seccomp.h: no such call anywhere; a negative one is of another CPU
-NO_SUCH_CALL = -1
-
 
 def takes_a_structure(name: str, arch: int) -> bool:
     """i386's first mmap has its arguments in memory, where nobody can look for good; C
@@ -200,14 +199,12 @@ def number(name: str, arch: int) -> int | None:
     Raises:
         ValueError: no architecture has a call of that name.
     """
-    import pyseccomp  # slow to import, and not needed without a sandbox
-
-    found: int = pyseccomp.resolve_syscall(arch, name)
+    found = libseccomp.number_of(name, arch)
     if found >= 0:
         return found
     if name in NEWER:
         return NEWER[name]
-    if found == NO_SUCH_CALL:
+    if found == libseccomp.NO_SUCH_CALL:
         raise ValueError(f"{name!r} is no system call that libseccomp knows")
     return None
 
@@ -215,10 +212,5 @@ def number(name: str, arch: int) -> int | None:
 @cache
 def name_of(nr: int, arch: int) -> str:
     """A call's name, or its number as text."""
-    import pyseccomp
-
-    try:
-        found: bytes = pyseccomp.resolve_syscall(arch, nr)
-        return found.decode()
-    except (ValueError, UnicodeDecodeError):
-        return next((name for name, newer in NEWER.items() if newer == nr), f"call {nr}")
+    known = libseccomp.name_of(nr, arch)
+    return known or next((name for name, newer in NEWER.items() if newer == nr), f"call {nr}")

@@ -21,19 +21,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from libferry.errors import DeclarationError, SandboxUnavailable
-from libferry.sandbox import calls
+from libferry.sandbox import calls, libseccomp
 from libferry.sandbox.needs import needs_of
 from libferry.sandbox.profile import ANY, Profile
 from libferry.sandbox.rules import Rule, parse_errno, parse_rule
-
-if TYPE_CHECKING:
-    import pyseccomp
-
-_BINARY_TREE = 2  # seccomp_attr_set(3), SCMP_FLTATR_CTL_OPTIMIZE
-_LARGEST = 1 << 20  # bytes of a filter; the kernel takes 32 KiB
 
 # What the child of this process still calls between its filter and its execve
 # (native/confine.h), and what ends it if that fails.
@@ -50,33 +43,31 @@ def _compiled(
     notify: bool,
     own_pids: bool,
 ) -> bytes:
-    import pyseccomp
-
-    default = pyseccomp.NOTIFY if notify else pyseccomp.TRAP
+    default = libseccomp.NOTIFY if notify else libseccomp.TRAP
     if emulated and not notify:
         # the emulator would take the signal for one of its guest's
-        default = pyseccomp.KILL_PROCESS
+        default = libseccomp.KILL_PROCESS
     filters = _Filter(arch, default)
     read = [(parse_rule(text), error) for text, error in rules]
     for rule, error in sorted(read, key=lambda one: bool(one[0].conditions)):
-        filters.add(rule, pyseccomp.ERRNO(parse_errno(error)) if error else pyseccomp.ALLOW)
+        filters.add(rule, libseccomp.errno(parse_errno(error)) if error else libseccomp.ALLOW)
     if own_pids:
         # In a pid namespace of its own the worker is 1 and there is nobody else; a
         # runtime such as Go's signals its threads all the time.
         for name in calls.SIGNAL_CALLS.keys() - {calls.BY_THREAD}:
-            filters.add(parse_rule(f"{name}(0 == 1)"), pyseccomp.ALLOW)
-        filters.add(Rule(calls.BY_THREAD), pyseccomp.ALLOW)
+            filters.add(parse_rule(f"{name}(0 == 1)"), libseccomp.ALLOW)
+        filters.add(Rule(calls.BY_THREAD), libseccomp.ALLOW)
     if not notify:
         for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS):
             for text in _not_marking(name) if name in calls.MODE_CALLS else (name,):
-                filters.add(parse_rule(text), pyseccomp.ALLOW)
+                filters.add(parse_rule(text), libseccomp.ALLOW)
     made = filters.made
     if arch != host:
         before = _Filter(host, default)
         for name in _BEFORE_EXECVE if notify else (*_BEFORE_EXECVE, "execve"):
-            before.add(Rule(name), pyseccomp.ALLOW)
+            before.add(Rule(name), libseccomp.ALLOW)
         made.merge(before.made)
-    return _exported(made)
+    return made.exported()
 
 
 def compile_filter(
@@ -112,23 +103,17 @@ def compile_filter(
             own_pids=own_pids,
         )
     except ImportError as error:
-        raise _no_libseccomp(str(error)) from None
-    except RuntimeError as error:  # pyseccomp is there, and libseccomp is not
-        raise _no_libseccomp(str(error)) from None
+        raise SandboxUnavailable(
+            "compile a seccomp filter",
+            str(error),
+            hint="install libseccomp, 2.5 or later: apt-get install libseccomp2",
+        ) from None
     except ValueError as error:
         raise DeclarationError(
             f"compile the profile {profile.name}",
             str(error),
             hint="names are those of man-pages section 2; `man 2 syscalls` lists them",
         ) from None
-
-
-def _no_libseccomp(happened: str) -> SandboxUnavailable:
-    return SandboxUnavailable(
-        "compile a seccomp filter",
-        happened,
-        hint="pip install 'libferry[sandbox]', and libseccomp: apt-get install libseccomp2",
-    )
 
 
 def _rules(profile: Profile, arch: int, emulated: bool) -> tuple[tuple[str, str], ...]:
@@ -227,26 +212,17 @@ def _sockets(profile: Profile) -> Iterable[tuple[str, str]]:
 
 
 class _Filter:
-    """A filter for one architecture."""
+    """A filter for one architecture, and the rules that it has."""
 
     def __init__(self, arch: int, default: int) -> None:
-        import pyseccomp
-
         self.arch = arch
-        self.made: pyseccomp.SyscallFilter = pyseccomp.SyscallFilter(default)
-        if arch != pyseccomp.system_arch():
-            self.made.add_arch(arch)
-            self.made.remove_arch(pyseccomp.Arch.NATIVE)
         # another way into the kernel: told like the rest, or ended at once
-        foreign = default if default == pyseccomp.NOTIFY else pyseccomp.KILL_PROCESS
-        self.made.set_attr(pyseccomp.Attr.ACT_BADARCH, foreign)
-        self.made.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)
+        foreign = default if default == libseccomp.NOTIFY else libseccomp.KILL_PROCESS
+        self.made = libseccomp.Filter(default, arch, foreign)
         self._whole: set[str] = set()  # calls with a rule without conditions
 
     def add(self, rule: Rule, action: int) -> None:
         """Add a rule, unless there is one for the whole call."""
-        import pyseccomp
-
         nr = calls.number(rule.name, self.arch)
         if nr is None or rule.name in self._whole:
             return
@@ -255,24 +231,18 @@ class _Filter:
         if not rule.conditions:
             self._whole.add(rule.name)
         arguments = [
-            pyseccomp.Arg(one.argument, pyseccomp.EQ, one.value)
+            libseccomp.Argument(one.argument, libseccomp.EQUAL, one.value, 0)
             if one.mask is None
-            else pyseccomp.Arg(one.argument, pyseccomp.MASKED_EQ, one.mask, one.value)
+            else libseccomp.Argument(one.argument, libseccomp.MASKED_EQUAL, one.mask, one.value)
             for one in rule.conditions
         ]
         # libseccomp takes this machine's numbers and translates them itself
-        here = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, rule.name)
-        if here == calls.NO_SUCH_CALL:
-            if self.arch != pyseccomp.system_arch():
+        here = libseccomp.number_of(rule.name, libseccomp.ARCH_NATIVE)
+        if here == libseccomp.NO_SUCH_CALL:
+            if self.arch != libseccomp.native():
                 return  # it cannot translate what it does not know; policy.py allows it
             here = nr
         try:
-            self.made.add_rule(action, here, *arguments)
+            self.made.add(action, here, arguments)
         except OSError as error:
             raise ValueError(f"{rule.name}: {os.strerror(error.errno or 0)}") from None
-
-
-def _exported(made: pyseccomp.SyscallFilter) -> bytes:
-    with open(os.memfd_create("libferry-filter", os.MFD_CLOEXEC), "w+b", buffering=0) as file:
-        made.export_bpf(file)
-        return os.pread(file.fileno(), _LARGEST, 0)
