@@ -544,14 +544,16 @@ static PyObject *copied(struct foreign from, uint32_t size)
 static PyObject *session_fault(Session *session, PyObject *unused)
 {
     enum { RECORD = sizeof(struct ferry_fault), HEAD = offsetof(struct ferry_fault_area, stack) };
-    struct foreign fault = foreign_at(session->channel, offsetof(struct ferry_header, fault));
-    struct foreign area = foreign_at(session->channel, CHANNEL_FAULT_OFFSET);
+    struct foreign fault, area;
     char copy[RECORD + HEAD];
     uint32_t stack, maps;
 
     (void)unused;
-    if (!session->watch || !atomic_load(&session->watch->dead) ||
-        !foreign_word(fault, offsetof(struct ferry_fault, happened)))
+    if (!session->watch || !atomic_load(&session->watch->dead))
+        Py_RETURN_NONE;
+    fault = foreign_at(session->channel, offsetof(struct ferry_header, fault));
+    area = foreign_at(session->channel, CHANNEL_FAULT_OFFSET);
+    if (!foreign_word(fault, offsetof(struct ferry_fault, happened)))
         Py_RETURN_NONE;
     foreign_read(copy, fault, RECORD);
     foreign_read(copy + RECORD, area, HEAD);

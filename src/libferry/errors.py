@@ -100,7 +100,8 @@ class LibraryCrashed(FerryError):
         thread: the system's number of the thread that faulted; 0 if it is not known.
         lane: the call in flight that it served; None if the thread was the library's own.
         output: the last lines that the library wrote to standard error.
-        dump: the file that the dump was written to, or None.
+        dump: the minidump of it, if ``load(dump=)`` asked for one; or None.
+        dump_problem: why there is none, though it was asked for; else empty.
     """
 
     def __init__(
@@ -126,12 +127,21 @@ class LibraryCrashed(FerryError):
         self.lane: int | None = None
         self.output: Sequence[str] = ()
         self.dump: Path | None = None
+        self.dump_problem = ""
         self._unwind: Callable[[], Sequence[object]] = tuple
         self._place: str | None = None
 
     def explain_by(self, unwind: Callable[[], Sequence[object]]) -> None:
         """Have the backtrace made by ``unwind`` when somebody wants to see it."""
         self._unwind = unwind
+
+    def dumped(self, dump: Path | None, problem: str) -> None:
+        """Tell what became of the dump that was asked for."""
+        self.dump, self.dump_problem = dump, problem
+        self.add_note(self._dump_line())
+
+    def _dump_line(self) -> str:
+        return f"dump: {self.dump}" if self.dump is not None else f"no dump: {self.dump_problem}"
 
     @cached_property
     def backtrace(self) -> Sequence[object]:
@@ -173,8 +183,8 @@ class LibraryCrashed(FerryError):
         if self.output:
             lines.append("last lines of its standard error:")
             lines += (f"  {line}" for line in self.output)
-        if self.dump is not None:
-            lines.append(f"dump: {self.dump}")
+        if self.dump is not None or self.dump_problem:
+            lines.append(self._dump_line())
         return "\n".join([*lines, f"hint: {self.hint}"])
 
     def as_dict(self) -> dict[str, object]:
@@ -193,6 +203,7 @@ class LibraryCrashed(FerryError):
             "registers": {name: hex(value) for name, value in self.registers.items()},
             "output": list(self.output),
             "dump": None if self.dump is None else str(self.dump),
+            "dump_problem": self.dump_problem or None,
         }
 
 

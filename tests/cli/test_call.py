@@ -123,6 +123,23 @@ def test_errno_is_a_note_beside_the_result() -> None:
     assert ran.err == "note: errno is 2 (ENOENT: No such file or directory)\n"
 
 
+def test_it_can_have_all_it_needs_for_itself() -> None:
+    ran = ferry("call", LIBC, "int abs(int)", "-5", "--isolation", "namespace", "--json")
+    assert (ran.json["result"], ran.json["isolation"]) == (5, "namespace")
+
+
+def test_a_crash_can_be_kept(tmp_path: Path) -> None:
+    crash = ("call", LIBC, "size_t strlen(uintptr_t)", "16")
+    ran = ferry(*crash, "--dump", str(tmp_path))
+    (path,) = tmp_path.iterdir()
+    assert ran.code == 1
+    assert f"dump: {path}" in ran.err
+    assert path.read_bytes()[:4] == b"MDMP"
+    assert ferry(*crash, "--dump", str(tmp_path), "--json").json["dump"] in {
+        str(path) for path in tmp_path.iterdir()
+    }
+
+
 @pytest.mark.parametrize("isolation", ["auto", "in-process"])
 def test_the_library_can_be_kept_in_this_process(isolation: str) -> None:
     ran = ferry("call", LIBC, "int abs(int)", "-5", "--isolation", isolation, "--json")

@@ -37,6 +37,17 @@ def test_a_profile_without_a_sandbox_is_refused() -> None:
     assert "isolation='sandbox'" in ran.err
 
 
+def test_layers_can_be_insisted_on() -> None:
+    layers = ferry("doctor", "--json").json["sandbox"]
+    there = [layer["layer"] for layer in layers if layer["in_force"]]
+    cos = ("call", "--isolation", "sandbox", "libm.so.6", "double cos(double)", "0")
+    assert ferry(*cos, "--require", there[0], "--require", there[-1]).code == 0
+    assert ferry(*cos, "--require", "all").code == (0 if len(there) == len(layers) else 1)
+    ran = ferry(*cos, "--require", "moat")
+    assert ran.code != 0
+    assert "moat" in ran.err
+
+
 def test_doctor_lists_every_layer() -> None:
     layers = ferry("doctor", "--json").json["sandbox"]
     assert [layer["layer"] for layer in layers] == list(names())

@@ -19,6 +19,7 @@ import pytest
 import libferry as ferry
 from libferry import unwind
 from libferry.runtime.crash import fault_of
+from libferry.runtime.life import Restart
 
 from .sides import SIDES, Side, compiled, opened
 
@@ -279,3 +280,25 @@ def test_who_waits_for_the_error_does_not_wait_for_its_backtrace(
     assert unwound == []
     str(caught.value)
     assert len(unwound) == 1
+
+
+@pytest.mark.parametrize(
+    ("restart", "fresh"),
+    [
+        ("never", "load the library again for a fresh worker"),
+        (
+            "next-call",
+            "the next call starts a fresh worker, and what was made in the old one is refused "
+            "there",
+        ),
+    ],
+)
+def test_the_hint_says_what_to_do_in_order(restart: Restart, fresh: str) -> None:
+    check = "if every call does this, check the declaration against the library's header"
+    side: Side = ("x86_64-sysv", "worker")
+    with (
+        opened(side, SOURCE, "void store(uintptr_t at);", restart=restart) as lib,
+        pytest.raises(ferry.LibraryCrashed) as caught,
+    ):
+        lib.store(16)
+    assert caught.value.hint == f"this process is unharmed; {fresh}; {check}"

@@ -394,3 +394,39 @@ def test_a_second_library_is_untouched_by_ctrl_c(lib: ferry.Library) -> None:
         timer.join()
         assert other.plus(1, 2) == 3
     assert lib.plus(1, 2) == 3
+
+
+SLOW = r"""
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static char *slow;
+static void after_a_while(int number, siginfo_t *info, void *context)
+{
+    usleep(5000);
+    mprotect((void *)((uintptr_t)info->si_addr & ~4095ul), 4096, PROT_READ | PROT_WRITE);
+}
+EXPORT char *slow_memory(size_t size)
+{
+    struct sigaction action = {.sa_sigaction = after_a_while, .sa_flags = SA_SIGINFO};
+    slow = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(slow, 'x', size - 1);
+    mprotect(slow, size, PROT_NONE);
+    sigaction(SIGSEGV, &action, NULL);
+    return slow;
+}
+"""
+
+
+def test_one_timeout_is_for_all_pieces_of_what_is_read() -> None:
+    """Each page takes 5 ms, each piece of 32 KiB 40 ms, and all of them 5 s."""
+    size = 1024 * 4096
+    with opened(HERE, SLOW, "char *slow_memory(size_t size);", timeout=1) as lib:
+        memory = lib.slow_memory(size)
+        began = time.monotonic()
+        with pytest.raises(ferry.DeadlineExceeded, match=r"timeout of 1 s"):
+            memory.read(size)
+        assert 1 <= time.monotonic() - began < 1 + SOON

@@ -239,3 +239,11 @@ def test_a_contract_beside_the_header_says_the_same(tmp_path: Path) -> None:
         assert lib.mean([1.0, 2.0]) == 1.5
         with pytest.raises(ferry.CallFailed, match="nothing to average"):
             lib.mean([])
+
+
+def test_a_count_below_zero_that_c_wrote_is_nothing() -> None:
+    """Such as the -1 of a failure that nobody declared; it does not count from the end."""
+    source = "EXPORT void none(unsigned char *data, int *size) { data[0] = 1; *size = -1; }"
+    header = "void none(FERRY_OUT(*size) unsigned char *data, FERRY_INOUT int *size);"
+    with opened(("x86_64-sysv", "worker"), source, header) as lib:
+        assert lib.none(8) == b""

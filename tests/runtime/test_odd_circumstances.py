@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ import pytest
 
 import libferry as ferry
 from libferry.build import compile_library
+from libferry.runtime import worker as workers
+from tests.processes import children
 
 from .conftest import HEADER, Compile
 from .test_life import ended
@@ -165,3 +169,22 @@ def test_closing_from_another_thread_is_a_closed_library(worker: ferry.Library) 
     with pytest.raises(ferry.LibraryClosed):
         worker.pause_ms(60_000)
     assert time.monotonic() - start < 30
+
+
+def test_ctrl_c_when_a_worker_was_just_born_leaves_no_zombie(
+    library_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come at any moment: here it does when nothing but the kernel knows the child."""
+    ferry.load(library_file, isolation="worker").close()
+    before, open_before = children(), len(os.listdir("/proc/self/fd"))
+
+    def interrupted(pid: int, pidfd: int) -> None:
+        os.close(pidfd)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers, "Process", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ferry.load(library_file, isolation="worker")
+    assert children() == before
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= open_before

@@ -1,4 +1,4 @@
-"""Whatever the bytes are: a backtrace, soon, and never an exception.
+"""Whatever the bytes are: a backtrace and a minidump, soon, and never an exception.
 
 The seeds are real: a crash, and the files it happened in. Then anything is changed in the
 registers, the stack, the maps, or a file.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libferry.runtime.fault import Fault, Module
-from libferry.unwind import Frame, backtrace
+from libferry.unwind import Frame, backtrace, minidump
 from libferry.unwind.cpus import CPUS
 from libferry.unwind.expressions import evaluate
 from libferry.unwind.limits import Budget, NotUnwindable
 from tests.unwind.crashes import built, crashed, on
 
-SECONDS = 10  # for one backtrace, on a machine that does much else
+SECONDS = 10  # for one of each, on a machine that does much else
 ABIS = on("x86_64-sysv", "aarch64-aapcs64", "arm-hardfloat")
 MUTATIONS = 100
 
@@ -43,8 +44,10 @@ def soon(fault: Fault) -> tuple[Frame, ...]:
     frames = backtrace(fault)
     for frame in frames:
         assert "\n" not in str(frame)
-    assert time.monotonic() - begin < SECONDS
     assert 1 <= len(frames) <= 64
+    with tempfile.TemporaryDirectory() as folder:
+        assert minidump.write(Path(folder) / "it.dmp", fault, pid=1).read_bytes()[:4] == b"MDMP"
+    assert time.monotonic() - begin < SECONDS
     return frames
 
 

@@ -19,6 +19,7 @@ from libferry.cli import output, words
 from libferry.cli.failure import UsageError
 from libferry.errors import UnsupportedDeclaration
 from libferry.runtime import Library, load
+from libferry.sandbox.layers import ALL
 
 
 class Isolation(StrEnum):
@@ -26,6 +27,7 @@ class Isolation(StrEnum):
 
     AUTO = "auto"
     IN_PROCESS = "in-process"
+    NAMESPACE = "namespace"
     WORKER = "worker"
     SANDBOX = "sandbox"
 
@@ -78,13 +80,22 @@ def command(
         Isolation,
         typer.Option(
             help="worker: in a process of its own. in-process: in this one. auto: in this one "
-            "if it can hold the library. sandbox: in a process that may do what its profile says."
+            "if it can hold the library. namespace: in this one, with copies of all it needs. "
+            "sandbox: in a process that may do what its profile says."
         ),
     ] = Isolation.WORKER,
     profile: Annotated[
         str | None,
         typer.Option(
             metavar="P", help="What a sandbox allows: pure (the default), another name, a file."
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER",
+            help="A layer of the sandbox without which nothing is called, or all; "
+            "libferry doctor lists them.",
         ),
     ] = None,
     sysroot: Annotated[
@@ -104,6 +115,12 @@ def command(
             min=1,
             help="Memory to share with a worker, if 1 GiB "
             "(256 MiB for a 32-bit one) is too little.",
+        ),
+    ] = None,
+    dump: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A folder that gets a minidump if the library crashes its process."
         ),
     ] = None,
     encoding: Annotated[
@@ -145,10 +162,12 @@ def command(
         library,
         isolation=isolation.value,
         profile=profile,
+        require=ALL if require == [ALL] else require or (),
         sysroot=sysroot,
         timeout=timeout,
         encoding=encoding,
         arena=arena,
+        dump=dump,
     ) as opened:
         function = opened.function(declaration)
         if not isinstance(function, _core.Function):
@@ -158,7 +177,7 @@ def command(
                 hint="declare what you pass: 'int printf(const char *format, int number)'",
             )
         values, outputs = words.read(opened, function, arguments or [], encoding)
-        if opened.isolation == "in-process":
+        if opened.isolation in ("in-process", "namespace"):
             _let_ctrl_c_end_this_process()
         result = words.plain(function(*values))
         errno, last_error = opened.errno, opened.last_error

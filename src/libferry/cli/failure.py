@@ -69,6 +69,10 @@ def show(error: FerryError, *, as_json: bool) -> int:
         if isinstance(error, errors.LibraryCrashed):
             for number, frame in enumerate(error.backtrace):
                 output.remark(f"#{number}", str(frame), "bold")
+            if error.dump is not None:
+                output.remark("dump", str(error.dump), "bold")
+            elif error.dump_problem:
+                output.remark("no dump", error.dump_problem, "bold")
         output.remark("hint", error.hint, "bold cyan")
     return exit_code(error)
 

@@ -23,6 +23,7 @@ from libferry.binary.opening import open_window
 from libferry.guard.files import Identity
 
 BLOCK = 1 << 20
+_NAME_AT_MOST = 200  # bytes; memfd_create(2) takes 249
 
 
 class Sealed:
@@ -30,13 +31,16 @@ class Sealed:
 
     Attributes:
         path: of the file that was copied.
+        mapped_as: the path that the kernel gives to its mappings (memfd_create(2)).
         digest: of its bytes, and the copy's.
-        descriptor: of the copy; open until ``close``.
+        descriptor: of the copy; open until ``close``, or until nobody has this object.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = _core.memory_file(os.fsencode(path.name)[:200])
+        name = os.fsencode(path.name)[:_NAME_AT_MOST]
+        self.mapped_as = f"/memfd:{os.fsdecode(name)} (deleted)"
+        self.descriptor = _core.memory_file(name)
         self.close = weakref.finalize(self, os.close, self.descriptor)
         computed = hashlib.sha256()
         with open_window(path) as window, open(self.descriptor, "wb", closefd=False) as copy:
@@ -53,10 +57,15 @@ class Sealed:
         status = os.fstat(self.descriptor)
         return status.st_dev, status.st_ino
 
-    def path_for(self, process: int) -> str:
-        """The path by which a process of the same user opens the copy."""
-        who = "self" if process == os.getpid() else os.getpid()
-        return f"/proc/{who}/fd/{self.descriptor}"
+    @property
+    def place(self) -> str:
+        """The path by which this process opens the copy."""
+        return own_descriptor(self.descriptor)
+
+
+def own_descriptor(number: int) -> str:
+    """The path by which a process opens again what it has open."""
+    return f"/proc/self/fd/{number}"
 
 
 def can_be_sealed(binary: Binary) -> bool:

@@ -7,21 +7,22 @@ only used where it agrees with that; it is what a hostile library would forge.
 
 from __future__ import annotations
 
-import importlib
-import os.path
 import reprlib
 import signal
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from libferry import _core
+from libferry import _core, unwind
+from libferry.abi import ABIS
 from libferry.errors import LibraryCrashed
+from libferry.guard.sealed import Sealed
 from libferry.runtime import fault as faults
 from libferry.runtime.fault import Fault
 from libferry.runtime.showing import kind
+from libferry.unwind.cpus import CPUS
 
 # What si_code says of a signal that the kernel sent; include/uapi/asm-generic/siginfo.h
 _MEANINGS: dict[tuple[int, int], str] = {
@@ -82,7 +83,7 @@ _FAULT_EXIT = 250  # CHANNEL_FAULT_EXIT
 
 _NEAR_STACK = 64 * 1024  # bytes between the stack pointer and what an overflow touches
 
-_CHECK = "check the declaration against the library's header if every call does this"
+_CHECK = "if every call does this, check the declaration against the library's header"
 # What the eight bits that Linux sees of a Windows exit code may be of: "abort" in
 # Microsoft's C runtime reference; [MS-ERREF] 2.3.1 STATUS_STACK_BUFFER_OVERRUN, which is
 # what __fastfail ends with whatever its reason, and STATUS_HEAP_CORRUPTION.
@@ -107,15 +108,22 @@ class _Life:
 
     abi: str
     out_of_memory: int | None
+    sealed: weakref.ref[Sealed] | None
     fault: Fault | None = None
 
 
 _lives: weakref.WeakKeyDictionary[_core.Session, _Life] = weakref.WeakKeyDictionary()
 
 
-def begin(session: _core.Session, abi: str) -> None:
-    """Note what can only be known now of a worker that starts."""
-    _lives[session] = _Life(abi, _kills_for_memory())
+def begin(session: _core.Session, abi: str, sealed: Sealed | None = None) -> None:
+    """Note what can only be known now of a worker that starts.
+
+    Args:
+        session: the worker's.
+        abi: the worker's.
+        sealed: the copy of its library that it opens.
+    """
+    _lives[session] = _Life(abi, _kills_for_memory(), weakref.ref(sealed) if sealed else None)
 
 
 def _kills_for_memory() -> int | None:
@@ -140,7 +148,7 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
     fault = fault_of(session)
     if fault is not None:
         number = fault.code if fault.kind == "signal" else None
-        happened, hint = _recorded(fault), f"{unharmed}, and {_CHECK}"
+        happened, hint = _recorded(fault), f"{unharmed}; {_CHECK}"
     elif number:
         happened, hint = _unrecorded(number, life, unharmed)
     else:
@@ -149,7 +157,7 @@ def crash(session: _core.Session, tried: str) -> LibraryCrashed:
         happened = how.format(left)
         windows = life is not None and "windows" in life.abi
         known = _WINDOWS_EXITS.get(left) if windows else None
-        hint = f"{known}; {unharmed}" if known else f"{unharmed}, and {_CHECK}"
+        hint = f"{known}; {unharmed}" if known else f"{unharmed}; {_CHECK}"
     error = LibraryCrashed(
         tried,
         happened,
@@ -178,7 +186,8 @@ def fault_of(session: _core.Session) -> Fault | None:
     if life is None or not death:
         return None
     if life.fault is None and (record := session.fault()) is not None:
-        life.fault = faults.read(life.abi, *record)
+        sealed = life.sealed() if life.sealed else None
+        life.fault = faults.read(life.abi, *record).with_copy(sealed)
     agrees = life.fault and _agrees(life.fault, death["signal"] or None, death["exit_code"])
     return life.fault if agrees else None
 
@@ -256,53 +265,15 @@ def _unrecorded(number: int, life: _Life | None, unharmed: str) -> tuple[str, st
 
 def _attach(error: LibraryCrashed, fault: Fault) -> None:
     error.registers = _named(fault)
-    error.explain_by(lambda: _backtrace(fault))
+    error.explain_by(lambda: unwind.backtrace(fault))
     error.thread, error.lane = fault.thread, fault.lane
 
 
 def _named(fault: Fault) -> dict[str, int]:
-    names = _NAMES[fault.abi.split("-")[0]]
-    named = {names[number]: value for number, value in fault.registers.items()}
-    return named | {names[-1]: fault.program_counter}
-
-
-def _numbered(letter: str, count: int, **others: str) -> tuple[str, ...]:
-    return tuple(others.get(f"{letter}{n}", f"{letter}{n}") for n in range(count))
-
-
-# By DWARF number, and the program counter.
-_NAMES = {
-    "x86_64": (
-        *("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp"),
-        *_numbered("r", 16)[8:],
-        "rip",
-    ),
-    "i386": ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip"),
-    "aarch64": (*_numbered("x", 31), "sp", "pc"),
-    "arm": (*_numbered("r", 13), "sp", "lr", "pc"),
-    "riscv64": (*_numbered("x", 32, x1="ra", x2="sp", x3="gp", x4="tp", x8="s0"), "pc"),
-    "loongarch64": (*_numbered("r", 32, r1="ra", r2="tp", r3="sp", r22="fp"), "pc"),
-}
-
-
-def _backtrace(fault: Fault) -> Sequence[object]:
-    """The frames, as far as they can be found; without an unwinder those the worker found."""
-    try:
-        unwind = importlib.import_module("libferry.unwind")
-        frames: Sequence[object] = unwind.backtrace(fault)
-    except ImportError:
-        frames = ()
-    return frames or tuple(_place(fault, pc) for pc in (fault.program_counter, *fault.frames))
-
-
-def _place(fault: Fault, address: int) -> str:
-    """``libfoo.so+0x1234``, as ``addr2line`` counts: from where the file's first byte is."""
-    for module in fault.modules:
-        if module.start <= address < module.end and module.path:
-            first = next(m for m in fault.modules if m.path == module.path)
-            name = os.path.basename(module.path.replace("\\", "/"))
-            return f"{name}+{address - first.start + first.offset:#x}"
-    return f"{address:#x}"
+    cpu = CPUS[ABIS[fault.abi].cpu]
+    named = {cpu.names[number]: value for number, value in fault.registers.items()}
+    counter = "pc" if cpu.pc is None else cpu.names[cpu.pc]
+    return named | {counter: fault.program_counter}
 
 
 # ---- what was called ----

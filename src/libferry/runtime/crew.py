@@ -27,7 +27,7 @@ from functools import partial
 from typing import Any
 
 from libferry.errors import LibraryClosed, LibraryCrashed, NestedTooDeep, PoolFull
-from libferry.runtime import events
+from libferry.runtime import events, explain
 from libferry.runtime.library import Library
 
 RETRY_SECONDS = 1.0  # after a worker could not be started
@@ -344,6 +344,9 @@ class Crew:
 
     def _fill(self, member: Member, old: Library | None) -> None:
         """Start a worker: on a thread of its own."""
+        if old is not None and old._ferry_session.state == "gone":
+            # one that died between two calls has nobody else to tell of it
+            explain.gone(old._ferry_session, f"replace a worker of {self.name}")
         library: Library | None = None
         error: Exception | None = None
         if not self._closed:

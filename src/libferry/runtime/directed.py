@@ -349,7 +349,8 @@ class DirectedFunction:
             if n in self._rooms:
                 room = self._rooms[n]
                 count = self._room_count(call, room) if room.length.pointed else sizes[n]
-                yield room.result(value, min(count, sizes[n]))
+                # what C says may be anything, and below zero would count from the end
+                yield room.result(value, max(0, min(count, sizes[n])))
             elif n in self._cells and self._names[n] not in measures:
                 cell = self._cells[n]
                 if cell.parameter.direction != "in" and value is not None:

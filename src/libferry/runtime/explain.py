@@ -25,7 +25,7 @@ from libferry.errors import (
     NestedTooDeep,
     TooManyCallbacks,
 )
-from libferry.runtime import events, output
+from libferry.runtime import dumps, events, output
 from libferry.runtime.crash import again, crash, fault_of
 from libferry.runtime.showing import kind, show
 from libferry.sandbox import violation
@@ -280,11 +280,18 @@ def ended(
         )
     if code == "died" and session in _ends:
         code = "gone"  # an inner call has told
-    allowed = function.timeout_ns if isinstance(function, _core.Function) else 0
-    error = _end_of(session, tried, code, allowed)
+    error = _end_of(session, tried, code, _allowed(function))
     _ends.setdefault(session, f"{error.happened}, in: {tried}")
     _when.setdefault(session, time.strftime("%H:%M:%S"))
     raise error
+
+
+def _allowed(function: _core.Function | _core.Callback | None) -> int:
+    """Nanoseconds that what was called might take; 0 for ever."""
+    if not isinstance(function, _core.Function):
+        return 0
+    # a service makes several calls, of which the last has only what is left
+    return function.session.services_of.timeout_ns if function.service else function.timeout_ns
 
 
 def _end_of(session: _core.Session, tried: str, code: str, allowed_ns: int = 0) -> FerryError:
@@ -316,6 +323,7 @@ def _describe(session: _core.Session, tried: str, code: str, allowed_ns: int) ->
     if code == "gone" and session in _ends:
         error.happened = f"its worker is gone since an earlier call ({_ends[session]})"
         error.place = ""  # of that call
+    dumps.keep(session, error)
     pipes = output.of(session)
     if pipes:
         error.output = pipes.last()

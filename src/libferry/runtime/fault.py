@@ -12,10 +12,11 @@ import re
 import signal
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from libferry.abi import ABIS
+from libferry.guard.sealed import Sealed
 
 # native/channel.h: struct ferry_fault, then struct ferry_fault_area up to its stack
 _FAULT = struct.Struct("<IIQQIIII8Q")
@@ -119,6 +120,7 @@ class Fault:
         thread: the system's number of the thread.
         parameters: of SIGSYS the system call's number and architecture, of a signal that
             was sent the process and the user, of an exception its own.
+        copies: by a module's path, the copy that was mapped: the file may be another by now.
     """
 
     abi: str
@@ -135,6 +137,18 @@ class Fault:
     lane: int | None = None
     thread: int = 0
     parameters: tuple[int, ...] = ()
+    copies: Mapping[str, Sealed] = field(default_factory=dict)
+
+    def with_copy(self, sealed: Sealed | None) -> Fault:
+        """The same, where the library was mapped from a sealed copy of its file."""
+        if sealed is None:
+            return self
+        path = str(sealed.path.absolute())
+        modules = tuple(
+            module._replace(path=path) if module.path == sealed.mapped_as else module
+            for module in self.modules
+        )
+        return replace(self, modules=modules, copies={path: sealed})
 
     @property
     def stack_pointer(self) -> int:

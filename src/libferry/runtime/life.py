@@ -24,7 +24,7 @@ from libferry.errors import ArgumentTypeError, ArgumentValueError, LibraryCrashe
 from libferry.guard import Expected
 from libferry.runtime import events, explain
 from libferry.runtime.instance import Instance
-from libferry.runtime.loaded import Contents, verified
+from libferry.runtime.loaded import Contents
 from libferry.runtime.opening import Opened, open_library
 from libferry.runtime.spare import Spare
 from libferry.runtime.worker import Start, Worker
@@ -118,12 +118,13 @@ class Life:
             FerryError: the restart failed; the crash is its cause.
         """
         now = self.now
-        if self._again is None or now is not self._now or now.session.state != "gone":
+        again = self._again
+        if again is None or now is not self._now or now.session.state != "gone":
             return now
         with self._lock:
             now = self.now
             if now is self._now and now.session.state == "gone":
-                now = self._restart(self._again, now)
+                now = self._restart(again, now)
             return now
 
     def begin(self) -> None:
@@ -135,6 +136,7 @@ class Life:
 
     def close(self) -> None:
         """End it for good, whoever is restarting it meanwhile. Twice is fine."""
+        self._again = None  # and with it goes the library's verified copy
         if self._spare is not None:
             self._spare.close()
         closed = None
@@ -197,8 +199,8 @@ class Life:
 
     def _open(self, again: Again) -> Instance:
         library = self._library
-        sealed = verified(library.binary, again.expected)
         worker = (self._spare.take() if self._spare else None) or Worker(again.start)
+        sealed = again.start.sealed
         contents = Contents(library.binary, worker, None, again.expected, sealed)
         try:
             opened = open_library(library.binary, library.abi, worker.session, contents)

@@ -20,7 +20,7 @@ from libferry.guard.snapshot import Expected, Loaded
 from libferry.runtime import wine
 from libferry.runtime.namespaces import Namespace, full, is_full
 from libferry.runtime.services import Services
-from libferry.runtime.worker import Worker
+from libferry.runtime.worker import LIBRARY_PLACE, Worker
 
 MODULES = 4096  # of a Windows process
 NAME_UNITS = 32768  # of a path there, with its end
@@ -37,7 +37,7 @@ THIS_PROCESS = -1  # what GetCurrentProcess gives
 def verified(binary: Binary, expected: Expected | None) -> Sealed | None:
     """The copy of a library that is to be opened instead of its file, if its digest is given.
 
-    It needs no worker, so that a sandbox can be given it from the beginning.
+    It is made once: workers that begin again are given the same, from their beginning.
 
     Raises:
         UnexpectedCode: its bytes are others.
@@ -68,7 +68,6 @@ class Contents:
         worker: the process, or None for this one.
         namespace: that part of this process, or None.
         sealed: the copy that is opened instead of the file, or None.
-        place: the path by which the process finds that copy; None: as this one does.
     """
 
     def __init__(
@@ -78,12 +77,10 @@ class Contents:
         namespace: Namespace | None = None,
         expected: Expected | None = None,
         sealed: Sealed | None = None,
-        place: str | None = None,
     ) -> None:
         self.worker = worker
         self.namespace = namespace
         self.sealed = sealed
-        self.place = place
         self._binary = binary
         self._expected = expected
         self._before: set[Identity] = set()
@@ -107,7 +104,7 @@ class Contents:
             return path.name if wine.is_system(path) else wine.windows_path(path)
         if self.sealed is None:
             return str(path)
-        return self.place or self.sealed.path_for(self.pid)
+        return LIBRARY_PLACE if self.worker else self.sealed.place
 
     def open(self, services: Services) -> tuple[int, str]:
         """Open the library: its handle, and the loader's words if that is 0.
@@ -173,8 +170,7 @@ class Contents:
         """The library is closed."""
         if self.namespace:
             self.namespace.leave()
-        if self.sealed:
-            self.sealed.close()
+        self.sealed = None  # others may have it: a worker that begins, the error of a crash
 
 
 def _windows_modules(services: Services, abi: str, pid: int) -> list[LoadedFile]:

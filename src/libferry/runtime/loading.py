@@ -20,7 +20,7 @@ from libferry.errors import (
 )
 from libferry.guard import Expected, Loaded
 from libferry.loader import locate
-from libferry.runtime import namespaces, sandboxing, telemetry, wine
+from libferry.runtime import dumps, namespaces, sandboxing, telemetry, wine
 from libferry.runtime import runner as runners
 from libferry.runtime.deadline import nanoseconds, unending
 from libferry.runtime.instance import LARGEST_SIZE
@@ -29,7 +29,7 @@ from libferry.runtime.life import Again, Restart, check_restart
 from libferry.runtime.loaded import Contents, verified
 from libferry.runtime.opening import open_library
 from libferry.runtime.output import Output, Wish
-from libferry.runtime.worker import Start, Worker
+from libferry.runtime.worker import LIBRARY_PLACE, Start, Worker
 from libferry.sandbox import Profile
 
 Isolation = Literal["auto", "in-process", "namespace", "worker", "sandbox"]
@@ -60,6 +60,7 @@ def load(
     initialise: Callable[[Library], object] | None = None,
     spare: bool = False,
     output: Wish = None,
+    dump: str | os.PathLike[str] | None = None,
     trace: bool | None = None,
 ) -> Library:
     """Open a native library wherever it can live.
@@ -108,6 +109,8 @@ def load(
             ``libferry.output.<name>``, and a callable is called with ``("stderr", line)``
             for each, on a thread of its own. None passes standard error on and leaves
             standard output alone. Workers only.
+        dump: a folder for minidumps: each crash of a worker leaves one there, and the error
+            has its path as ``dump``. LLDB, WinDbg and others read it. Workers only.
         trace: whether calls are told to OpenTelemetry, which takes the extra ``telemetry``.
 
     Raises:
@@ -190,6 +193,7 @@ def load(
                 require=require,
                 sysroot=root,
                 arena=size,
+                place=LIBRARY_PLACE if sealed else None,
             )
         start = Start(
             runner,
@@ -199,6 +203,8 @@ def load(
             one_thread=one_thread,
             output=Output(file.name, output),
             confinement=confinement,
+            dump=dumps.folder(dump) if dump is not None else None,
+            sealed=sealed,
         )
         again = Again(start, restart, spare, expected)
         worker = Worker(start)
@@ -211,6 +217,12 @@ def load(
                 f"load {file.name} in-process with restart={restart!r}",
                 "a crash inside this process ends it",
                 hint="isolation='worker' gives it a process that can be started again",
+            )
+        if dump is not None:
+            raise ArgumentTypeError(
+                f"load {file.name} in-process with dump={dump!r:.80}",
+                "a crash inside this process ends it",
+                hint="isolation='worker' gives it a process whose crash can be kept",
             )
         if output is not None:
             raise ArgumentTypeError(

@@ -27,6 +27,7 @@ def confinement(
     require: str | Iterable[str],
     sysroot: Path | None,
     arena: int,
+    place: str | None = None,
 ) -> Confinement:
     """What a worker for a library is started with, in a sandbox.
 
@@ -38,10 +39,12 @@ def confinement(
         require: layers that must be in force.
         sysroot: where the target's C library is, if that is no part of this system.
         arena: bytes of memory that are shared with the worker.
+        place: what the library is opened by in the worker, if not by its own path.
 
     Raises:
         DeclarationError: the profile cannot be read.
-        SandboxUnavailable: a layer is missing that was required, or it is for Windows.
+        SandboxUnavailable: a layer is missing that was required, it is for Windows, or it
+            cannot open what it is given.
     """
     if runner.windows:
         raise SandboxUnavailable(
@@ -66,6 +69,7 @@ def confinement(
         emulated=runner.emulated,
         sysroot=emulated_root,
         library=binary,
+        place=place,
     )
     return confine(
         chosen,

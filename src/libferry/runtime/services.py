@@ -8,6 +8,7 @@ order is that of ``enum ferry_service`` in ``native/channel.h``.
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
 from libferry import _core
@@ -77,7 +78,11 @@ def _plans(abi_name: str) -> dict[str, _core.Plan]:
 
 
 class Services:
-    """The services of one session, as methods."""
+    """The services of one session, as methods.
+
+    Attributes:
+        timeout_ns: what each may take, however many calls it makes; 0 is for ever.
+    """
 
     def __init__(self, session: _core.Session, abi_name: str) -> None:
         plans = _plans(abi_name)
@@ -90,6 +95,7 @@ class Services:
         self._symbol = made["symbol"]
         self._length = made["length"]
         self._copy = made["copy"]
+        self.timeout_ns = self._copy.timeout_ns
         self._errno_of = made["errno_of"]
         self._callback = made["callback"]
         self.map = made["map"]  # of a struct ferry_map (native/map.h)
@@ -121,10 +127,20 @@ class Services:
 
     def read(self, address: int, size: int) -> bytes:
         """Copy ``size`` bytes from the library's memory."""
+        return self._read(address, size, self._until())
+
+    def _until(self) -> int:
+        """When that which begins now has to be done, by ``time.monotonic_ns``; 0 is never."""
+        return time.monotonic_ns() + self.timeout_ns if self.timeout_ns else 0
+
+    def _read(self, address: int, size: int, until: int) -> bytes:
         data = bytearray(size)
         for start in range(0, size, CHUNK):
             part = memoryview(data)[start : start + CHUNK]
-            self._copy(part, address + start, len(part))
+            copy = self._copy
+            if until:  # one timeout for all the pieces together
+                copy = copy.timed(max(1, until - time.monotonic_ns()))
+            copy(part, address + start, len(part))
         return bytes(data)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
@@ -140,6 +156,7 @@ class Services:
         Raises:
             ChannelError: the worker gives it a length beyond the limit it was told.
         """
+        until = self._until()
         length: int = self._length(address, unit, STRING_LIMIT)
         if length > STRING_LIMIT:
             raise ChannelError(
@@ -147,7 +164,7 @@ class Services:
                 f"the worker says it has {length:,} characters, more than it may look at",
                 hint="the library has damaged or attacked its worker; load it again",
             )
-        return self.read(address, length * unit)
+        return self._read(address, length * unit, until)
 
     def callback(self, number: int, description: int) -> int:
         """Let a thunk lead to a callback, or (0) to none; the thunk's address.

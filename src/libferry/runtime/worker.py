@@ -1,27 +1,31 @@
 """Start a worker and hand it its end of the channel.
 
 A Linux worker gets two descriptors, the socket and the memory, and is told their
-numbers. Under Wine only the standard streams become handles, one-way each: there the
-socket is both standard input and standard output, and the memory is opened by its path
-in /proc. In both cases nothing else is inherited, and the worker quits when the socket
-ends, however this process ends.
+numbers; and the sealed copy of its library, if that is what it is to open. Under Wine only
+the standard streams become handles, one-way each: there the socket is both standard input
+and standard output, and the memory is opened by its path in /proc. In both cases nothing
+else is inherited, and the worker quits when the socket ends, however this process ends.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import starmap
+from pathlib import Path
 
 from libferry import _core
 from libferry.errors import FerryError, LibraryCrashed, NoRunner, SandboxViolation
-from libferry.runtime import crash, events, output, wine
+from libferry.guard.sealed import Sealed, own_descriptor
+from libferry.runtime import crash, dumps, events, output, wine
 from libferry.runtime.environment import child_environment
 from libferry.runtime.output import Output, Pipes
 from libferry.runtime.process import Process
@@ -29,7 +33,8 @@ from libferry.runtime.runner import Runner
 from libferry.sandbox.confine import Confinement
 
 START_TIMEOUT_NS = 60 * 10**9  # Wine may have a prefix to update
-SOCKET, MEMORY = 3, 4  # a Linux worker's descriptors, beside its standard streams
+SOCKET, MEMORY, LIBRARY = 3, 4, 5  # a Linux worker's descriptors, beside its standard streams
+LIBRARY_PLACE = own_descriptor(LIBRARY)  # the path by which it opens the sealed copy
 QUIT_SECONDS = 1.0  # for destructors and atexit handlers; then it is killed
 
 
@@ -67,6 +72,8 @@ class Start:
         one_thread: whether its calls are made one after the other.
         output: where goes what it writes to its standard streams.
         confinement: its sandbox; None is none.
+        dump: the folder that its crash is kept in; None is none.
+        sealed: the copy of its library that it opens instead of the file; None is none.
     """
 
     runner: Runner
@@ -76,6 +83,8 @@ class Start:
     one_thread: bool
     output: Output = field(default_factory=lambda: Output("worker"))
     confinement: Confinement | None = None
+    dump: Path | None = None
+    sealed: Sealed | None = None
 
 
 def _is_inherited(descriptor: int) -> bool:
@@ -117,7 +126,7 @@ class Worker:
                 os.strerror(error.errno or 0),
                 hint="ask for a smaller arena=",
             ) from None
-        crash.begin(self.session, runner.abi)
+        crash.begin(self.session, runner.abi, start.sealed)
         if runner.windows:
             wine.ensure_running()
         began = time.perf_counter()
@@ -127,12 +136,16 @@ class Worker:
         output.belongs(self.session, pipes)
         ours, theirs = socket.socketpair()
         with ours, theirs, _kept_from_forks(ours, theirs):
+            born: list[tuple[int, int, int]] = []
             try:
-                self._process, listener = self._spawn(theirs)
+                self._process, listener = self._spawn(theirs, born)
+                _starting.discard(ours)  # from here on the session looks after it
+                end = ours.detach()
+            except BaseException:
+                _end_newborn(born)
+                raise
             finally:
                 pipes.started()
-            _starting.discard(ours)  # from here on the session looks after it
-            end = ours.detach()
             try:
                 self.session.attach(
                     self._process.pid,
@@ -140,6 +153,16 @@ class Worker:
                     START_TIMEOUT_NS,
                     listener=listener,
                     policy=start.confinement.policy if start.confinement else b"",
+                )
+                # with the session, which functions hold, and not with the library
+                self._end = weakref.finalize(
+                    self.session,
+                    _end,
+                    weakref.ref(self.session),
+                    self._process,
+                    end,
+                    pipes,
+                    os.getpid(),
                 )
             except BaseException as error:
                 self._process.kill()
@@ -150,16 +173,8 @@ class Worker:
                 if isinstance(error, OSError) and not isinstance(error, FerryError):
                     raise self._failed(str(error)) from None
                 raise
-        # with the session, which functions hold, and not with the library
-        self._end = weakref.finalize(
-            self.session,
-            _end,
-            weakref.ref(self.session),
-            self._process,
-            end,
-            pipes,
-            os.getpid(),
-        )
+        if start.dump:
+            dumps.watch(self.session, start.dump, start.output.name, self.pid)
         seconds = time.perf_counter() - began
         events.started(self.session, start.output.name, self.pid, runner, seconds)
 
@@ -168,8 +183,15 @@ class Worker:
         """The worker's process id."""
         return self._process.pid
 
-    def _spawn(self, theirs: socket.socket) -> tuple[Process | subprocess.Popen[bytes], int]:
-        """The process, and the listener of its filter or -1."""
+    def _spawn(
+        self, theirs: socket.socket, born: list[tuple[int, int, int]]
+    ) -> tuple[Process | subprocess.Popen[bytes], int]:
+        """The process, and the listener of its filter or -1.
+
+        Args:
+            theirs: its end of the socket.
+            born: is told of the process as soon as there is one.
+        """
         streams = self._pipes.child
         confinement = self.start.confinement
         environment = child_environment(self.runner.environment)
@@ -191,15 +213,19 @@ class Worker:
                 return process, -1
             program, *options = self.runner.command
             words = (shutil.which(program) or program, *options, str(SOCKET), str(MEMORY))
-            pid, pidfd, listener = _core.spawn(
+            wanted = (
                 [os.fsencode(word) for word in words],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
                 # a terminal can be typed to: a sandbox has none
                 {SOCKET: theirs.fileno(), MEMORY: memory}
                 | ({1: 1} if not confinement and _is_inherited(1) else {})
+                | ({LIBRARY: self.start.sealed.descriptor} if self.start.sealed else {})
                 | streams,
                 confinement.plan if confinement else None,
             )
+            # one step of the interpreter: Ctrl-C comes before it, or finds the child noted
+            born.extend(starmap(_core.spawn, (wanted,)))
+            pid, pidfd, listener = born[0]
             return Process(pid, pidfd), listener
         except OSError as error:
             if confinement and isinstance(error, _core.SpawnError) and error.step is not None:
@@ -226,6 +252,17 @@ class Worker:
             self.start.confinement.leave(self.session)
         self.session.close()
         self._end()
+        self.start = replace(self.start, sealed=None)
+
+
+def _end_newborn(born: list[tuple[int, int, int]]) -> None:
+    """End a child that nobody has taken over. The descriptor of it is for its Process to close."""
+    for pid, _, listener in born:
+        if listener >= 0:
+            os.close(listener)
+        os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # SIGCHLD is ignored
+            os.waitpid(pid, 0)
 
 
 def _end(

@@ -126,6 +126,12 @@ def confine(
     own_root = "mount" in has.namespaces
     own_pids = "pid" in has.namespaces
     proc = proc_options() if own_root and own_pids else None
+    if program.place and own_root and proc is None:
+        raise SandboxUnavailable(
+            f"put a library into the sandbox {profile.name} that is a verified copy",
+            "this system gives the sandbox no /proc, by which the copy is opened",
+            hint="leave expect= away; or isolation='worker', for a library that you trust",
+        )
     steps = _namespaces(profile, has)
     if own_root:
         steps += mounts.steps(everything, followed, own_proc=proc)

@@ -46,6 +46,8 @@ class Program:
         emulated: whether the command is an emulator's.
         sysroot: the folder with the target's C library, if it is not this system's.
         library: the library to be opened; None for a worker that opens none.
+        place: the path in /proc of a descriptor that it is opened by; None: by its own path,
+            to which there is no way otherwise.
     """
 
     command: tuple[str, ...]
@@ -55,6 +57,7 @@ class Program:
     emulated: bool
     sysroot: Path | None
     library: Binary | None
+    place: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Places:
         starting, loading, serving: what there is, in each phase.
         absent: what may be asked for in all of them, and is not there.
         searched: where the loader may ask, while it loads, for what is not there.
+        given: what it may open, while it loads, by a descriptor that it was given.
     """
 
     starting: Mapping[str, int]
@@ -72,6 +76,7 @@ class Places:
     serving: Mapping[str, int]
     absent: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def all(self) -> dict[str, int]:
@@ -83,9 +88,10 @@ class Places:
         """What may be asked for in each phase, in their order."""
         asked = dict.fromkeys(self.absent, _READ)
         searched = dict.fromkeys(self.searched, _READ)
+        given = dict.fromkeys(self.given, _CODE)
         return [
             _joined((self.starting, asked, searched)),
-            _joined((self.loading, asked, searched)),
+            _joined((self.loading, asked, searched, given)),
             _joined((self.serving, asked)),
         ]
 
@@ -125,6 +131,7 @@ def places(profile: Profile, program: Program) -> Places:
         serving,
         tuple(absent),
         (*searched, *_expanded(loader.absent, program)),
+        (program.place,) if program.place else (),
     )
 
 
@@ -186,6 +193,8 @@ def _closure(program: Program, folders: Sequence[str]) -> tuple[list[str], list[
     if program.library is None:
         return [], []
     found: dict[str, None] = {str(program.library.path.absolute()): None}
+    if program.place:
+        found.clear()
     searched: dict[str, None] = {}
     waiting: list[tuple[Binary, tuple[str, ...]]] = [(program.library, ())]
     while waiting and len(found) < _MOST_NEEDED:

@@ -71,7 +71,7 @@ def backtrace(fault: Fault, limit: int = 64, *, worker: bool = False) -> tuple[F
     limit = max(1, min(limit, FRAMES_AT_MOST))
     with ExitStack() as opened:
         steps = Budget(STEPS)
-        modules = Modules(fault.modules, cpu, opened, Budgets(steps, Budget(SYMBOLS)))
+        modules = Modules(fault, cpu, opened, Budgets(steps, Budget(SYMBOLS)))
         walk = Walk(fault, cpu, modules, steps)
         if "windows" in abi.os:
             found = _found_by_worker(fault, cpu, modules, walk)[:limit]

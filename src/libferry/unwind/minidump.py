@@ -114,7 +114,7 @@ def write(path: str | os.PathLike[str], fault: Fault, *, pid: int) -> Path:
     """Write a fault to ``path`` as a minidump.
 
     Args:
-        path: the file; what was there is replaced.
+        path: a file that is not there yet. Its owner alone may read it.
         fault: what the worker left behind.
         pid: the worker's process id.
 
@@ -133,14 +133,26 @@ def write(path: str | os.PathLike[str], fault: Fault, *, pid: int) -> Path:
     raw = _dump(fault, abi.cpu, context, "windows" in abi.os, pid)
     file = Path(path)
     try:
-        file.write_bytes(raw)
+        _create(file, raw)
     except OSError as error:
         raise NoDump(
             f"write the minidump {os.fspath(path)!r}",
             error.strerror or str(error),
-            hint="give a file in a folder that exists and that you may write to",
+            hint="give a file that is not there yet, in a folder that you may write to",
         ) from error
     return file
+
+
+def _create(file: Path, raw: bytes) -> None:
+    """A new file with that in it: whole, or not at all."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # follows no link, either
+    descriptor = os.open(file, flags, 0o600)
+    try:
+        with open(descriptor, "wb") as opened:
+            opened.write(raw)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _dump(fault: Fault, cpu: str, context: Context, windows: bool, pid: int) -> bytes:
@@ -185,7 +197,7 @@ def _modules(dump: _Dump, fault: Fault, cpu: str) -> bytes:
     rows = []
     with ExitStack() as opened:
         budgets = Budgets(Budget(STEPS), Budget(SYMBOLS))
-        modules = Modules(fault.modules, CPUS[cpu], opened, budgets)
+        modules = Modules(fault, CPUS[cpu], opened, budgets)
         for path, start, end in _files(fault.modules):
             file = modules.file(path)
             time_stamp, identity = _identity(file)

@@ -24,7 +24,7 @@ from libferry.binary.opening import open_window
 from libferry.binary.window import Window
 from libferry.errors import FerryError
 from libferry.runtime import wine
-from libferry.runtime.fault import Module
+from libferry.runtime.fault import Fault, Module
 from libferry.unwind import symbols
 from libferry.unwind.arm_tables import ArmTables
 from libferry.unwind.cpus import Cpu
@@ -108,9 +108,9 @@ class Place(NamedTuple):
 class Modules:
     """All mappings of a worker; ``opened`` closes the files."""
 
-    def __init__(
-        self, modules: tuple[Module, ...], cpu: Cpu, opened: ExitStack, budgets: Budgets
-    ) -> None:
+    def __init__(self, fault: Fault, cpu: Cpu, opened: ExitStack, budgets: Budgets) -> None:
+        modules = fault.modules
+        self._copies = {path: sealed.place for path, sealed in fault.copies.items()}
         self._cpu = cpu
         self._opened = opened
         self._budgets = budgets
@@ -147,7 +147,7 @@ class Modules:
         return self._files[path]
 
     def _open(self, path: str) -> CodeFile | WindowsFile | None:
-        path = host_path(path)
+        path = self._copies.get(path) or host_path(path)
         if not path.startswith("/") or path.endswith(DELETED):
             return None
         try:
