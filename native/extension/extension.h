@@ -15,11 +15,17 @@
  *   sealed.c     files in memory that nobody can change any more
  *   wait.c       posting a request and waiting for its reply
  *   watcher.c    the thread that learns at once when a worker dies
- *   spawn.c      a worker's process: clone, its confinement (plan_check.c, confine.c), execve
+ *   spawn.c      a worker's process is born: clone and execve (spawn.h)
+ *   nursery.c    the thread that workers are children of, and end with
+ *   plan_check.c whether the plan for its confinement is sound
+ *   confine.c    the child's half: it does what the plan says (raw.h)
  *   kernel.c     what this kernel lets us confine with
- *   supervise.c  answering the calls that its filter hands to us (act.c, notices.c)
+ *   supervise.c  answering the calls that its filter hands to us (supervise.h)
+ *   act.c        what such a call is about: its path, its address
+ *   notices.c    what learning has seen of them
  *   supervised.c the same as Python sees it
  *   foreign.h    how memory is read that a worker has, too
+ *   sharing.h    what protects the state that threads share
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer
  *   record.c     structures, unions and arrays (record.h)

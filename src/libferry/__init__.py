@@ -1,7 +1,8 @@
 """libferry: call native libraries across the boundaries that stop them.
 
 The daily handful is here; everything else is imported from its room
-(``libferry.binary``, ``libferry.abi``, ``libferry.contract``, ``libferry.runtime``).
+(``libferry.binary``, ``libferry.abi``, ``libferry.contract``, ``libferry.runtime``,
+``libferry.sandbox``, ``libferry.guard``, ``libferry.unwind``).
 """
 
 from libferry.binary import read as inspect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ FRAME int sorted(int last)
 
 FRAME int wild(int (*function)(int)) { return function(1) + kept; }
 """
+FOLDER = Path("/usr/lib/x86_64-linux-gnu/wine")
+
 HEADER = "int outer(int depth); int sorted(int last); int wild(void *function);"
 
 # The names of static functions are not in a stripped library, and qsort() has several.
@@ -57,3 +60,14 @@ def test_a_backtrace_has_the_librarys_functions_and_none_of_ours(
     assert ours == [name for name in expected if name]
     assert not any(frame.file_name.startswith("worker-") for frame in frames)
     assert str(frames[-1]).startswith("lib.")
+
+
+@pytest.mark.needs(f"{FOLDER}/i386-windows/msvcrt.dll", install="tools/setup-debian")
+@pytest.mark.parametrize("abi", ["x86_64-windows", "i386-windows"])
+def test_a_dll_of_the_system_is_that_of_the_workers_size(abi: str) -> None:
+    """Both call it C:\\windows\\system32\\msvcrt.dll, and mean two files."""
+    header = "typedef struct { int quot, rem; } div_t; div_t div(int, int);"
+    with ferry.load(FOLDER / abi / "msvcrt.dll", header=header) as lib:
+        with pytest.raises(ferry.LibraryCrashed) as caught:
+            lib.div(1, 0)
+        assert " (div+" in str(caught.value.backtrace[0])

@@ -1,7 +1,7 @@
 """What code a process has, and whether it is what was expected.
 
 ``files`` reads what is mapped from the kernel; ``snapshot`` keeps it in a file and compares;
-``sealed`` makes a copy of a library that nobody can change any more; ``start``, ``preloads``
+``sealed`` makes a copy of a library that nobody can change any more; ``preloads``, ``filter``
 and ``watching`` are ``libferry run``: the same for somebody else's program.
 """
 

@@ -453,8 +453,8 @@ class Library:
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
-        worker = self.isolation == "worker"
-        where = f"worker {self.pid}, {self.through}" if worker else self.isolation
+        worker = self._ferry_life.now.worker
+        where = f"{self.isolation} {self.pid}, {self.through}" if worker else self.isolation
         return f"<libferry.Library {self.binary.path.name} ({self.abi}; {where}{state})>"
 
 

@@ -33,6 +33,7 @@ from libferry.unwind.limits import FILES_AT_MOST, Budget
 from libferry.unwind.symbols import Symbol, SymbolTable
 
 DELETED = " (deleted)"
+_SYSTEM = "windows/system32/"
 
 
 class Budgets(NamedTuple):
@@ -147,7 +148,7 @@ class Modules:
         return self._files[path]
 
     def _open(self, path: str) -> CodeFile | WindowsFile | None:
-        path = self._copies.get(path) or host_path(path)
+        path = self._copies.get(path) or host_path(path, self._cpu.word)
         if not path.startswith("/") or path.endswith(DELETED):
             return None
         try:
@@ -168,8 +169,15 @@ class Modules:
             return None
 
 
-def host_path(path: str) -> str:
-    """Where this system has what Wine calls ``Z:\\folder\\file``; other paths as they are."""
+def host_path(path: str, word: int) -> str:
+    """Where this system has what Wine calls ``Z:\\folder\\file``; other paths as they are.
+
+    What a 32-bit program calls system32 is another folder; Microsoft Learn, "File System
+    Redirector".
+    """
     if not (path[:1].isalpha() and path[1:3] == ":\\"):
         return path
-    return str(wine.prefix() / "dosdevices" / path[:2].lower() / path[3:].replace("\\", "/"))
+    drive, folders = path[:2].lower(), path[3:].replace("\\", "/")
+    if word == 4 and drive == "c:" and folders.lower().startswith(_SYSTEM):
+        folders = f"windows/syswow64/{folders[len(_SYSTEM) :]}"
+    return str(wine.prefix() / "dosdevices" / drive / folders)
