@@ -405,7 +405,8 @@ RAW static void settle(struct birth *birth, bool *settled)
         return;
     *settled = true;
     /* Later than what changes its rights, which takes this back; earlier than a filter. */
-    raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    if (!birth->outlives)
+        raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
     birth->stage = STAGE_DESCRIPTORS;
     done = settle_descriptors(birth);
     if (done < 0)

@@ -170,14 +170,14 @@ static bool is_gone(const struct labour *labour)
                : info.si_pid == labour->pid;
 }
 
-/* On the thread that shall be its parent. */
+/* On the thread that shall be its parent, with all signals blocked. */
 static void give_birth(void *data)
 {
     struct labour *labour = data;
     unsigned long flags = CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_WITH_PIDFD | SIGCHLD |
                           labour->birth.namespaces;
-    /* That thread has all signals blocked: a handler of ours must not run in the child, on
-     * its stack. It unblocks them itself, after it has put all handlers back. */
+    /* A handler of ours must not run in the child, on its stack. It unblocks them itself,
+     * after it has put all handlers back. */
     long pid = raw_clone(flags, (char *)labour->stack + GUARD_BYTES + STACK_BYTES, &labour->pidfd,
                          &labour->birth.alive, birth_run, &labour->birth);
 
@@ -185,6 +185,23 @@ static void give_birth(void *data)
         fail(labour, STAGE_CLONE, (int)-pid);
     else if (labour->pid = (pid_t)pid, labour->pidfd < 0)
         labour->pidfd = (int)syscall(NUMBER_PIDFD_OPEN, labour->pid, 0);
+}
+
+/* See nursery.c for who shall be its parent. 0, or why nobody can. */
+static int find_parent(struct labour *labour)
+{
+    bool is_main = syscall(SYS_gettid) == getpid();
+    int failure = is_main ? NURSERY_STRANGER : nursery_do(give_birth, labour);
+    sigset_t all, before;
+
+    if (failure != NURSERY_STRANGER)
+        return failure;
+    labour->birth.outlives = !is_main;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    give_birth(labour);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return 0;
 }
 
 /* The child's filter is in force, and nothing it forbids has happened yet. */
@@ -324,7 +341,7 @@ static bool deliver(struct labour *labour)
     int failure;
 
     Py_BEGIN_ALLOW_THREADS
-    failure = nursery_do(give_birth, labour);
+    failure = find_parent(labour);
     Py_END_ALLOW_THREADS
     if (failure)
         fail(labour, STAGE_CLONE, failure);

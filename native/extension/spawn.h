@@ -68,6 +68,7 @@ struct birth {
     size_t plan_size;
     unsigned long namespaces; /* CLONE_NEW* */
     bool listens;             /* the plan ends in a filter with a listener */
+    bool outlives;            /* the thread that it is a child of may end before us */
     uint32_t uid, gid;        /* ours */
 };
 
@@ -94,8 +95,11 @@ void birth_run(void *birth);
 
 /* nursery.c */
 
+#define NURSERY_STRANGER -1
+
 /* Have it done on the thread that workers are children of, which blocks all signals, and
- * wait. 0, or why there is no such thread. */
+ * wait. 0; or why there is no such thread; or NURSERY_STRANGER: it is confined in another
+ * way than the calling one. */
 int nursery_do(void (*body)(void *), void *data);
 
 /* spawn.c */

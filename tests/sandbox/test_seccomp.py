@@ -204,3 +204,52 @@ def test_the_kernel_takes_the_filter_and_does_what_it_says() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "alive\n", done.stderr
     assert done.returncode == -31  # SIGSYS
+
+
+@pytest.mark.parametrize("notify", [True, False])
+def test_a_file_that_would_run_as_its_owner_is_not_made(notify: bool) -> None:
+    """Where nobody looks at paths, too; and without O_CREAT the mode is any number."""
+    program = compile_filter(read_profile("files-write"), X86_64, X86_64, notify=notify)
+    passes, refused = NOTIFY if notify else ALLOW, refusal(errno.EPERM)
+    creates, temporary, chmod, fchmod = 0o101, 0o20200001, 90, 91
+    for bit in (0o4000, 0o2000, 0o6000):
+        assert verdict(program, X86_64, OPENAT, -100, 0, creates, bit | 0o755) == refused
+        assert verdict(program, X86_64, OPENAT, -100, 0, temporary, bit | 0o755) == refused
+        assert verdict(program, X86_64, chmod, 0, bit) == refused
+        assert verdict(program, X86_64, fchmod, 3, bit) == refused
+        assert verdict(program, X86_64, OPENAT, -100, 0, 0, bit) == passes
+    assert verdict(program, X86_64, OPENAT, -100, 0, creates, 0o644) == passes
+    assert verdict(program, X86_64, chmod, 0, 0o755) == passes
+    assert verdict(program, X86_64, fchmod, 3, 0o755) == ALLOW
+
+
+def test_what_landlock_does_not_see_of_tcp_is_not_there() -> None:
+    profile = read_profile("pure").adding(Profile("mine", connect=(443,), datagrams=True))
+    program = compile_filter(profile, X86_64, X86_64)
+    inet, stream, datagram, fast_open = 2, 1, 2, 0x20000000
+    sendto, listen = 44, 50
+    for protocol in (0, 6):
+        assert verdict(program, X86_64, SOCKET, inet, stream, protocol) == ALLOW
+    for protocol in (132, 262):  # SCTP, MPTCP
+        assert verdict(program, X86_64, SOCKET, inet, stream, protocol) == NOTIFY
+    assert verdict(program, X86_64, SOCKET, inet, datagram, 17) == ALLOW
+    assert verdict(program, X86_64, SOCKET, inet, datagram, 1) == NOTIFY  # ICMP
+    assert verdict(program, X86_64, sendto, 3, 0, 1, 0) == ALLOW
+    assert verdict(program, X86_64, sendto, 3, 0, 1, fast_open) == refusal(errno.EOPNOTSUPP)
+    assert verdict(program, X86_64, listen, 3, 1) == NOTIFY
+
+
+def test_32_bit_sockets_are_told_apart_by_what_a_register_has() -> None:
+    socketcall = 102
+    client = compile_filter(read_profile("network-client"), I386, X86_64)
+    server = compile_filter(read_profile("network-server"), I386, X86_64)
+    for operation, for_client, for_server in (
+        (1, ALLOW, ALLOW),  # socket
+        (3, ALLOW, ALLOW),  # connect, which Landlock looks at
+        (4, NOTIFY, ALLOW),  # listen
+        (5, NOTIFY, ALLOW),  # accept
+        (8, NOTIFY, NOTIFY),  # socketpair
+        (16, ALLOW, NOTIFY),  # sendmsg, which of TCP can connect
+    ):
+        assert verdict(client, I386, socketcall, operation) == for_client
+        assert verdict(server, I386, socketcall, operation) == for_server

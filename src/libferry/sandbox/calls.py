@@ -139,6 +139,21 @@ PROTECTION_CALLS: Mapping[str, int] = MappingProxyType(
     {"mmap": 2, "mmap2": 2, "mprotect": 2, "pkey_mprotect": 2}
 )
 
+# Calls that give a file its mode: which argument that is, and which one has open flags.
+MODE_CALLS: Mapping[str, tuple[int, int | None]] = MappingProxyType(
+    {
+        "chmod": (1, None),
+        "fchmod": (1, None),
+        "fchmodat": (2, None),
+        "fchmodat2": (2, None),
+        "creat": (1, None),
+        "mknod": (1, None),
+        "mknodat": (2, None),
+        "open": (2, 1),
+        "openat": (3, 2),
+    }
+)
+
 # Calls that start a process; clone with CLONE_THREAD does not come here.
 PROCESS_CALLS = frozenset({"clone", "clone3", "fork", "vfork", "execve", "execveat"})
 
@@ -169,6 +184,12 @@ NEWER: Mapping[str, int] = MappingProxyType(
         "file_setattr": 469,
     }
 )
+
+
+def takes_a_structure(name: str, arch: int) -> bool:
+    """i386's first mmap has its arguments in memory, where nobody can look for good; C
+    libraries use mmap2."""
+    return name == "mmap" and arch == AUDIT_ARCH["i386"]
 
 
 @cache

@@ -113,6 +113,9 @@ def confine(
         lacking["socket kinds"] = (
             "a 32-bit C library makes sockets by socketcall(2), which hides it"
         )
+        lacking["landlock network"] = (
+            "it does not see MPTCP and TCP Fast Open, which socketcall(2) hides"
+        )
     report = Report(profile, layers.layers_of(profile, has, lacking))
     layers.check(report, require)
     where = places(profile, program)

@@ -157,7 +157,7 @@ def _rows(
         if name not in calls.PROCESS_CALLS or (processes and name != "execve"):
             rows.append(_row(PATH, name, arch))
     if not code:
-        rows += [_row(LOADING_ONLY, name, arch) for name in calls.PROTECTION_CALLS]
+        rows += [_before_serving(name, arch) for name in calls.PROTECTION_CALLS]
     for name, ports in (("connect", connect), ("bind", listen)):
         rows += [_row(PORT, name, arch, port=port) for port in ports if isinstance(port, int)]
     for name in calls.ADDRESS_CALLS:
@@ -169,12 +169,21 @@ def _rows(
     return tuple(row.pack() for row in rows if row is not None)
 
 
+def _before_serving(name: str, arch: int) -> _Row | None:
+    """The row of a call that makes memory executable: then nobody may any more."""
+    if not calls.takes_a_structure(name, arch):
+        return _row(LOADING_ONLY, name, arch)
+    row = _row(ALLOW, name, arch)
+    return row and replace(row, phases=1 << STARTING | 1 << LOADING)
+
+
 def _row(kind: int, name: str, arch: int, distinct: int = 0, port: int = 0) -> _Row | None:
     """The row of a call, with what the tables know of its arguments."""
     nr = calls.number(name, arch)
     if nr is None:
         return None
-    protection = calls.PROTECTION_CALLS.get(name)
+    hidden = calls.takes_a_structure(name, arch)
+    protection = None if hidden else calls.PROTECTION_CALLS.get(name)
     path = calls.PATH_CALLS.get(name)
     row = _Row(
         arch,

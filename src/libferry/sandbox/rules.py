@@ -43,6 +43,8 @@ CONSTANTS = {
     "F_SETLK": 6,
     "F_SETLKW": 7,
     "F_DUPFD_CLOEXEC": 1030,
+    "O_CREAT": 0o100,
+    "O_TMPFILE": 0o20000000,  # the bit that it has beside O_DIRECTORY
     # include/linux/socket.h, include/linux/net.h; the type shares its word with flags
     "AF_UNIX": 1,
     "AF_INET": 2,
@@ -51,6 +53,14 @@ CONSTANTS = {
     "SOCK_STREAM": 1,
     "SOCK_DGRAM": 2,
     "SOCK_TYPE_MASK": 0xF,
+    "MSG_FASTOPEN": 0x20000000,
+    # include/uapi/linux/in.h
+    "IPPROTO_IP": 0,
+    "IPPROTO_TCP": 6,
+    "IPPROTO_UDP": 17,
+    # include/uapi/linux/stat.h
+    "S_ISUID": 0o4000,
+    "S_ISGID": 0o2000,
 }
 
 _RULE = re.compile(r"\s*(?P<name>\w+)\s*(?:\((?P<conditions>.*)\))?\s*", re.ASCII | re.DOTALL)

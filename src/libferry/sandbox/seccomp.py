@@ -59,7 +59,8 @@ def _compiled(
         filters.add(Rule(calls.BY_THREAD), libseccomp.ALLOW)
     if not notify:
         for name in (*calls.PATH_CALLS, *calls.PROTECTION_CALLS):
-            filters.add(Rule(name), libseccomp.ALLOW)
+            for text in _not_marking(name) if name in calls.MODE_CALLS else (name,):
+                filters.add(parse_rule(text), libseccomp.ALLOW)
     made = filters.made
     if arch != host:
         before = _Filter(host, default)
@@ -122,10 +123,35 @@ def _rules(profile: Profile, arch: int, emulated: bool) -> tuple[tuple[str, str]
         whole = need.adding(whole)
     rules = [(rule, "") for rule in whole.allow]
     rules += [(rule, error) for rule, error in whole.refuse.items()]
-    rules += [(rule, "") for rule in _sockets(profile)]
-    if profile.network and hides_sockets(arch):
-        rules.append(("socketcall", ""))
+    if profile.network:
+        rules += _sockets(profile)
+        if hides_sockets(arch):
+            rules += [(f"socketcall(0 == {one})", "") for one in _hidden_socket_calls(profile)]
+    rules += [(rule, "EPERM") for name in calls.MODE_CALLS for rule in _marking(name)]
     return tuple(rules)
+
+
+def _marking(name: str) -> Iterable[str]:
+    """A call that makes a file run as its owner, whoever starts it.
+
+    That is a way out which outlives the sandbox: another user of this machine only has to
+    start what was left in /tmp. No namespace changes who the owner is.
+    """
+    mode, flags = calls.MODE_CALLS[name]
+    for bit in ("S_ISUID", "S_ISGID"):
+        if flags is None:
+            yield f"{name}({mode} & {bit} == {bit})"
+        else:
+            for makes in ("O_CREAT", "O_TMPFILE"):
+                yield f"{name}({flags} & {makes} == {makes}, {mode} & {bit} == {bit})"
+
+
+def _not_marking(name: str) -> Iterable[str]:
+    """The same call, when it does not."""
+    mode, flags = calls.MODE_CALLS[name]
+    yield f"{name}({mode} & S_ISUID|S_ISGID == 0)"
+    if flags is not None:
+        yield f"{name}({flags} & O_CREAT|O_TMPFILE == 0)"
 
 
 def hides_sockets(arch: int) -> bool:
@@ -137,27 +163,52 @@ def hides_sockets(arch: int) -> bool:
     return arch == calls.AUDIT_ARCH["i386"]
 
 
-def _sockets(profile: Profile) -> Iterable[str]:
-    """Which sockets may be made, and what with.
+# include/uapi/linux/net.h: what a client calls, with the addresses of both ends and a
+# socket's options; sending to an address; what a server calls
+_CLIENT_CALLS = (1, 2, 3, 6, 7, 9, 10, 12, 13, 14, 15, 17, 19)
+_DATAGRAM_CALLS = (11, 16, 20)
+_SERVER_CALLS = (4, 5, 18)
+
+
+def _hidden_socket_calls(profile: Profile) -> Iterable[int]:
+    """Which of socketcall's may be made: their number is in a register, the rest is not."""
+    yield from _CLIENT_CALLS
+    if profile.datagrams:
+        yield from _DATAGRAM_CALLS
+    if profile.listen:
+        yield from _SERVER_CALLS
+
+
+def _sockets(profile: Profile) -> Iterable[tuple[str, str]]:
+    """Which sockets may be made, and what with, as rules.
 
     A list of ports is the supervisor's to look at (policy.py), and Landlock's to enforce.
-    UDP has none, and connects by the same call.
+    UDP has none, and connects by the same call. Landlock sees TCP only, and not all of
+    it: so no other protocol has a socket of that kind (MPTCP is one), a server that
+    listens without a name has to be a server, and TCP Fast Open, which connects by
+    sending, is what this kernel does not have.
     """
     kinds = []
     if profile.connect or profile.listen:
-        kinds.append("SOCK_STREAM")
+        kinds.append(("SOCK_STREAM", "IPPROTO_TCP"))
     if profile.datagrams:
-        kinds.append("SOCK_DGRAM")
-        yield from ("connect", "sendto", "sendmsg", "sendmmsg")
-    elif profile.network:
-        yield "sendto(4 == 0)"  # send(2), which of TCP is all that is needed
+        kinds.append(("SOCK_DGRAM", "IPPROTO_UDP"))
+        yield "connect", ""
+        for name, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+            yield f"{name}({flags} & MSG_FASTOPEN == 0)", ""
+            yield f"{name}({flags} & MSG_FASTOPEN == MSG_FASTOPEN)", "EOPNOTSUPP"
+    else:
+        yield "sendto(4 == 0)", ""  # send(2), which of TCP is all that is needed
     if ANY in profile.connect:
-        yield "connect"
+        yield "connect", ""
+    if profile.listen:
+        yield from ((name, "") for name in ("listen", "accept", "accept4"))
     if ANY in profile.listen:
-        yield "bind"
+        yield "bind", ""
     for family in ("AF_INET", "AF_INET6"):
-        for kind in kinds:
-            yield f"socket(0 == {family}, 1 & SOCK_TYPE_MASK == {kind})"
+        for kind, protocol in kinds:
+            for one in ("IPPROTO_IP", protocol):  # the first is: whatever is usual
+                yield f"socket(0 == {family}, 1 & SOCK_TYPE_MASK == {kind}, 2 == {one})", ""
 
 
 class _Filter:
@@ -175,7 +226,7 @@ class _Filter:
         nr = calls.number(rule.name, self.arch)
         if nr is None or rule.name in self._whole:
             return
-        if rule.name in calls.PROTECTION_CALLS and _takes_a_structure(rule.name, self.arch):
+        if rule.conditions and calls.takes_a_structure(rule.name, self.arch):
             return
         if not rule.conditions:
             self._whole.add(rule.name)
@@ -195,8 +246,3 @@ class _Filter:
             self.made.add(action, here, arguments)
         except OSError as error:
             raise ValueError(f"{rule.name}: {os.strerror(error.errno or 0)}") from None
-
-
-def _takes_a_structure(name: str, arch: int) -> bool:
-    """i386's first mmap has its arguments in memory; C libraries use mmap2."""
-    return name == "mmap" and arch == calls.AUDIT_ARCH["i386"]
