@@ -22,9 +22,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from libferry.errors import (
     LibraryClosed,
@@ -35,6 +33,7 @@ from libferry.errors import (
 )
 from libferry.runtime import events, explain
 from libferry.runtime.library import Library
+from libferry.runtime.places import Functions, Held, Member, Stats, Ticket
 
 RETRY_SECONDS = 1.0  # after a worker could not be started
 
@@ -49,79 +48,10 @@ def _count_fork() -> None:
 os.register_at_fork(after_in_child=_count_fork)
 
 
-class Functions(dict[str, Any]):
-    """The functions of one worker's library, by name, as they are used."""
-
-    def __init__(self, library: Library) -> None:
-        super().__init__()
-        self.library = library
-
-    def __missing__(self, name: str) -> Any:
-        function = self[name] = self.library[name]
-        return function
-
-
-class Member:
-    """A worker's place in the pool; ``functions`` is None until it serves."""
-
-    def __init__(self) -> None:
-        self.functions: Functions | None = None
-        self.running = 0  # calls now
-        self.generation = 0  # how often the worker was lost
-        self.starting = False
-        self.error: Exception | None = None  # why it could not be started
-        self.tried = 0.0  # when
-
-
 def _lost(member: Member) -> bool:
     """Whether the worker that was there is gone."""
     functions = member.functions
     return functions is not None and functions.library._ferry_session.state != "usable"
-
-
-class Ticket:
-    """A caller's, from asking for a worker to giving it back."""
-
-    __slots__ = ("error", "functions", "member", "only", "wake", "weight")
-
-    def __init__(self, only: Member | None = None, weight: int = 1) -> None:
-        self.only = only
-        self.weight = weight  # of the calls that a worker makes at once
-        self.member: Member | None = None
-        self.functions: Functions | None = None
-        self.error: Exception | None = None
-        self.wake: Callable[[], bool] | None = None
-
-
-class _Held(threading.local):
-    """What this thread has of the pool: the call that it is in, and sessions."""
-
-    def __init__(self) -> None:
-        self.call: Ticket | None = None
-        self.sessions: list[Ticket] = []
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The numbers of a pool.
-
-    Attributes:
-        workers: how many it is to have.
-        ready: how many serve now; the others are being started, or cannot be.
-        running: calls now; a session counts as all that its worker could make.
-        waiting: callers that wait for a worker now.
-        calls: calls and sessions so far.
-        lost: workers that were lost so far.
-        refused: callers that got ``PoolFull`` so far.
-    """
-
-    workers: int
-    ready: int
-    running: int
-    waiting: int
-    calls: int
-    lost: int
-    refused: int
 
 
 class Crew:
@@ -140,7 +70,7 @@ class Crew:
     ) -> None:
         self.name = name
         self.calls = calls
-        self.held = _Held()
+        self.held = Held()
         self.members = [Member() for _ in range(workers)]
         self._start = start
         self._waiting = waiting

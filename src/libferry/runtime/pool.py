@@ -24,12 +24,13 @@ from libferry.errors import (
     LibraryClosed,
     SymbolNotFound,
 )
-from libferry.runtime.crew import Crew, Functions, Member, Stats, Ticket
+from libferry.runtime.crew import Crew
 from libferry.runtime.deadline import nanoseconds
 from libferry.runtime.functions import Function
 from libferry.runtime.library import Library
 from libferry.runtime.loading import load
 from libferry.runtime.options import check_kinds
+from libferry.runtime.places import Functions, Member, Stats, Ticket
 from libferry.runtime.telemetry import TracedFunction
 
 MOST_CALLS = 48  # of a worker at once: a lane each, of 64, so that callbacks find one
