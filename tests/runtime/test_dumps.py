@@ -63,17 +63,6 @@ def test_a_crash_leaves_a_minidump_that_others_read(library_file: Path, tmp_path
     assert str(library_file) in {module.name for module in read.modules.modules}
 
 
-@pytest.mark.needs("lldb", install="apt-get install lldb")
-def test_lldb_finds_the_function_that_crashed(library_file: Path, tmp_path: Path) -> None:
-    with kept(library_file, tmp_path) as lib:
-        error = crashed(lib)
-    assert error.dump is not None
-    done = subprocess.run(
-        ["lldb", "-b", "-c", error.dump, "-o", "bt"], capture_output=True, text=True, check=True
-    )
-    assert "crash_at" in done.stdout
-
-
 def test_whoever_reads_the_error_is_told(library_file: Path, tmp_path: Path) -> None:
     with kept(library_file, tmp_path) as lib:
         error = crashed(lib)
