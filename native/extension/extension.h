@@ -27,6 +27,7 @@
  *   notices.c    what learning has seen of them
  *   supervised.c the same as Python sees it
  *   foreign.h    how memory is read that a worker has, too
+ *   memfd.h      files in memory
  *   sharing.h    what protects the state that threads share
  *   arena.c      who owns which bytes of the shared memory
  *   memory.c     Buffer and Pointer

@@ -4,33 +4,17 @@
  * has them, and those that are built to run everywhere were not. */
 #define _GNU_SOURCE
 #include "extension.h"
-
-#include <fcntl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* Newer than the glibc we build for; include/uapi/linux/{memfd,fcntl}.h. */
-#ifndef MFD_CLOEXEC
-#define MFD_CLOEXEC 1u
-#define MFD_ALLOW_SEALING 2u
-#endif
-#ifndef F_ADD_SEALS
-#define F_ADD_SEALS 1033
-#define F_SEAL_SEAL 1
-#define F_SEAL_SHRINK 2
-#define F_SEAL_GROW 4
-#define F_SEAL_WRITE 8
-#endif
+#include "memfd.h"
 
 static PyObject *memory_file(PyObject *module, PyObject *name)
 {
     const char *text = PyBytes_AsString(name);
-    long descriptor;
+    int descriptor;
 
     (void)module;
     if (!text)
         return NULL;
-    descriptor = syscall(SYS_memfd_create, text, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    descriptor = memfd_sealable(text);
     return descriptor < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(descriptor);
 }
 

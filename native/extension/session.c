@@ -4,6 +4,7 @@
  * and from then on functions use it. It owns the mapping, the arena, the lanes. */
 #define _GNU_SOURCE
 #include "extension.h"
+#include "memfd.h"
 #include "placement.h"
 #include "supervise.h"
 #include "worker/worker.h"
@@ -17,18 +18,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* Newer than the glibc we build for; include/uapi/linux/{memfd,fcntl}.h. */
-#ifndef MFD_CLOEXEC
-#define MFD_CLOEXEC 1u
-#define MFD_ALLOW_SEALING 2u
-#endif
-#ifndef F_ADD_SEALS
-#define F_ADD_SEALS 1033
-#define F_SEAL_SEAL 1
-#define F_SEAL_SHRINK 2
-#define F_SEAL_GROW 4
-#endif
 
 PyTypeObject *session_type;
 unsigned process_generation;
@@ -109,7 +98,7 @@ static bool map_channel(Session *session, uint64_t arena)
                                   .spin_ns = session->spin_ns};
     void *address;
     /* sealed: a worker that could shrink it could make us fault */
-    int memory = (int)syscall(SYS_memfd_create, "libferry-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int memory = memfd_sealable("libferry-channel");
 
     if (memory < 0)
         return false;
