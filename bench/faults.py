@@ -190,7 +190,7 @@ def restarted(name: str, **options: Any) -> Contender:
         def run(count: int) -> float:
             _crash(lib)
             if options.get("spare"):
-                time.sleep(0.1)  # it is made meanwhile
+                time.sleep(0.3)  # it is made meanwhile
             began = time.perf_counter()
             assert lib.add(1, 2) == 3
             return time.perf_counter() - began
@@ -235,7 +235,7 @@ RESTART = Section(
 
 # The kernel takes down the network namespace of the worker before, and lets nobody make one
 # meanwhile.
-PAUSE = 0.05
+PAUSE = 0.15  # seconds
 
 
 def started(name: str, **options: Any) -> Contender:
