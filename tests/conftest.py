@@ -14,25 +14,33 @@ A skip is easily overlooked, and a machine for continuous integration has everyt
 So there, with FERRY_NO_SKIP=1, a skipped test fails. The one exception has a name of
 its own: a test with the mark ``ordinary_user`` may still skip if root runs it, since
 permissions do not bind root.
+
+No test may hang: one that takes longer than TEST_SECONDS ends the whole run with the
+stacks of all threads, since what hangs inside C code cannot be made to fail.
 """
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib.util
 import os
 import shutil
 import signal
 from collections.abc import Generator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TEST_SECONDS = 600
 NO_SKIP = os.environ.get("FERRY_NO_SKIP") == "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # nothing is captured yet: this is where the stacks can be read when the process is gone
+    config.stash[STDERR] = os.fdopen(os.dup(2), "w")
     config.addinivalue_line(
         "markers",
         "needs(*alternatives, install): skip unless one of these files, programs or "
@@ -42,6 +50,19 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "ordinary_user: checks permissions, so it may skip as root even with FERRY_NO_SKIP=1",
     )
+
+
+STDERR = pytest.StashKey[TextIO]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    stderr = item.config.stash[STDERR]
+    faulthandler.dump_traceback_later(TEST_SECONDS, exit=True, file=stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session", autouse=True)
