@@ -4,7 +4,30 @@
 itself. Nothing is loaded or run, and the file may be for any CPU and system.
 """
 
-from libferry.binary.model import Binary, Export
+from libferry.binary.model import (
+    Binary,
+    Debug,
+    Dependency,
+    Export,
+    GoBuild,
+    Import,
+    Segment,
+    Signature,
+    Tls,
+    VersionNeed,
+)
 from libferry.binary.recognise import read
 
-__all__ = ["Binary", "Export", "read"]
+__all__ = [
+    "Binary",
+    "Debug",
+    "Dependency",
+    "Export",
+    "GoBuild",
+    "Import",
+    "Segment",
+    "Signature",
+    "Tls",
+    "VersionNeed",
+    "read",
+]

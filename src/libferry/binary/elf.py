@@ -292,7 +292,7 @@ def cpu_name(machine: int, bits: int) -> str:
 
 def read(window: Window) -> Binary:
     """Read all but the exports."""
-    from libferry.binary.elf_symbols import exports
+    from libferry.binary.elf_view import ElfView
 
     image = Image(window)
     image.check_segments()
@@ -321,7 +321,7 @@ def read(window: Window) -> Binary:
         interpreter=image.interpreter(),
         slices=(),
         _stamp=window.stamp,
-        _list_exports=exports,
+        _make_view=ElfView,
     )
 
 

@@ -226,6 +226,8 @@ def cpu_name(number: int) -> str:
 
 def read(window: Window) -> Binary:
     """Read all but the exports."""
+    from libferry.binary.macho_view import MachOView
+
     image = Image(window)
     soname = image.strings({LC_ID_DYLIB}, "the library's own name")
     interpreter = image.strings({LC_LOAD_DYLINKER}, "the path of dyld")
@@ -244,7 +246,7 @@ def read(window: Window) -> Binary:
         interpreter=interpreter[0] if interpreter else None,
         slices=image.slices,
         _stamp=window.stamp,
-        _list_exports=exports,
+        _make_view=MachOView,
     )
 
 

@@ -261,6 +261,8 @@ def _signature_offset(window: Window) -> int:
 
 def read(window: Window) -> Binary:
     """Read all but the exports."""
+    from libferry.binary.pe_view import PeView
+
     image = Image(window)
     directory = image.export_directory()
     name = directory[0] if directory else 0
@@ -279,7 +281,7 @@ def read(window: Window) -> Binary:
         interpreter=None,
         slices=(),
         _stamp=window.stamp,
-        _list_exports=exports,
+        _make_view=PeView,
     )
 
 
