@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from libferry.binary.addresses import AddressMap
 from libferry.binary.elf import Image
-from libferry.binary.elf_sections import SHF_COMPRESSED, contents, sections
+from libferry.binary.elf.sections import SHF_COMPRESSED, contents, sections
 from libferry.binary.window import Window
 from libferry.unwind.call_frames import Common, Entry, Program
 from libferry.unwind.cursor import Bases, Cursor, DW_EH_PE_omit, fixed_size

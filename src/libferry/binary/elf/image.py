@@ -10,7 +10,7 @@ loads. So we read what the loader reads, and nothing else:
 The surprise is in the last step. The dynamic section gives the string table, the
 symbol table and so on as *addresses in memory*, and each must go back through
 the PT_LOAD segments to an offset in the file. Sizes are as odd: nothing says how
-many symbols there are (see ``elf_symbols.py``).
+many symbols there are (see ``symbols.py``).
 
 PT_LOAD is also where a file that was cut short shows. The loader maps segments
 without looking at the file's length, and the first access behind its end kills
@@ -292,7 +292,7 @@ def cpu_name(machine: int, bits: int) -> str:
 
 def read(window: Window) -> Binary:
     """Read all but the exports."""
-    from libferry.binary.elf_view import ElfView
+    from libferry.binary.elf.view import ElfView
 
     image = Image(window)
     image.check_segments()

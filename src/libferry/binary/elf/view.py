@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from libferry.binary.elf_symbols import exports
+from libferry.binary.elf.symbols import exports
 from libferry.binary.model import Export
 from libferry.binary.view import View
 

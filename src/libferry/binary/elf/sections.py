@@ -1,6 +1,6 @@
 """The linker's account of an ELF file, for what the loader's leaves out.
 
-What a loader needs is found through the program headers, and ``elf.py`` reads nothing
+What a loader needs is found through the program headers, and ``image.py`` reads nothing
 else. Debuggers want more: the names of local functions (``.symtab``) and call frame
 information that is not loaded (``.debug_frame``). Both are found by their section
 headers only, may be missing in a sound library, and in a damaged one are as good as
@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from libferry.binary.elf import DT_SYMENT, DT_SYMTAB, Image
-from libferry.binary.elf_symbols import symbol_range
+from libferry.binary.elf.image import DT_SYMENT, DT_SYMTAB, Image
+from libferry.binary.elf.symbols import symbol_range
 from libferry.binary.window import Window
 from libferry.errors import BadBinary
 

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from libferry.binary.addresses import AddressMap
-from libferry.binary.elf import (
+from libferry.binary.elf.image import (
     DT_GNU_HASH,
     DT_HASH,
     DT_SYMENT,

@@ -1,0 +1,9 @@
+"""ELF: Linux, the BSDs, Android and most else.
+
+``image`` is the file as its loader sees it, ``symbols`` its names and their versions,
+``sections`` the linker's account of the same file, and ``view`` all of it together.
+"""
+
+from libferry.binary.elf.image import MAGIC, PF_X, Image, cpu_name, read
+
+__all__ = ["MAGIC", "PF_X", "Image", "cpu_name", "read"]
