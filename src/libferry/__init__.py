@@ -2,10 +2,18 @@
 
 The daily handful is here; everything else is imported from its room
 (``libferry.binary``, ``libferry.abi``, ``libferry.contract``, ``libferry.runtime``,
-``libferry.sandbox``, ``libferry.guard``, ``libferry.unwind``).
+``libferry.sandbox``, ``libferry.guard``, ``libferry.unwind``, ``libferry.audit``).
+
+To import all rooms takes longer than most questions about a file take to answer. So a
+room is imported when the first of its names is asked for (PEP 562); the errors, which
+any room may raise, are there at once.
 """
 
-from libferry.binary import read as inspect
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from libferry.errors import (
     ArenaFull,
     ArgumentTypeError,
@@ -33,20 +41,23 @@ from libferry.errors import (
     UnexpectedCode,
     UnsupportedDeclaration,
 )
-from libferry.guard import LoadedFile, snapshot
-from libferry.runtime import (
-    Array,
-    Buffer,
-    Callback,
-    Library,
-    Line,
-    Out,
-    Pointer,
-    Pool,
-    Struct,
-    load,
-    pool,
-)
+
+if TYPE_CHECKING:
+    from libferry.binary import read as inspect
+    from libferry.guard import LoadedFile, snapshot
+    from libferry.runtime import (
+        Array,
+        Buffer,
+        Callback,
+        Library,
+        Line,
+        Out,
+        Pointer,
+        Pool,
+        Struct,
+        load,
+    )
+    from libferry.runtime.pool import pool
 
 __version__ = "0.1.0"
 
@@ -91,3 +102,37 @@ __all__ = [
     "pool",
     "snapshot",
 ]
+
+# Which room has a name that is imported late, and what it is called there.
+_FROM_ROOMS = {
+    "inspect": ("binary", "read"),
+    **{name: ("guard", name) for name in ("LoadedFile", "snapshot")},
+    **{
+        name: ("runtime", name)
+        for name in (
+            *("Array", "Buffer", "Callback", "Library", "Line", "Out", "Pointer", "Pool"),
+            *("Struct", "load", "pool"),
+        )
+    },
+}
+_ROOMS = frozenset(
+    {
+        *("abi", "audit", "binary", "build", "cli", "contract", "guard", "loader"),
+        *("runtime", "sandbox", "target", "unwind"),
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in _FROM_ROOMS:
+        room, there = _FROM_ROOMS[name]
+        value = getattr(import_module(f"{__name__}.{room}"), there)
+        globals()[name] = value  # asked for once
+        return value
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FROM_ROOMS, *_ROOMS})

@@ -1,7 +1,8 @@
 """The command ``libferry``: one file per command, and what they share.
 
 ``words`` turns command-line words into C arguments, ``output`` writes for a person or
-for a program, ``failure`` knows what an error looks like and which exit code it is.
+for a program, ``failure`` knows what an error looks like and which exit code it is, and
+``commands`` which commands there are.
 What a command does is in the rooms; here it is asked for and shown.
 """
 
@@ -16,7 +17,8 @@ from typing import Annotated
 import typer
 
 import libferry
-from libferry.cli import call, doctor, failure, inspect, layout, learn, output, run, tour
+from libferry.cli import failure, output
+from libferry.cli.commands import STYLE, Commands
 from libferry.errors import FerryError
 
 INTERRUPTED = 128 + 2  # as a shell reports a program that SIGINT ended
@@ -25,20 +27,7 @@ INTERRUPTED = 128 + 2  # as a shell reports a program that SIGINT ended
 # no name that is good for both, but a base class of this one it is in each.
 _ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-app = typer.Typer(
-    name="libferry",
-    rich_markup_mode=None,  # help is plain text: it is read in logs and over pipes, too
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
-app.command("call", cls=call.Command)(call.command)
-app.command("inspect")(inspect.command)
-app.command("layout")(layout.command)
-app.command("doctor")(doctor.command)
-app.command("run")(run.command)
-app.command("learn", context_settings={"ignore_unknown_options": True})(learn.command)
-app.command("tour")(tour.command)
+app = typer.Typer(name="libferry", cls=Commands, **STYLE)
 
 
 def _version(wanted: bool) -> None:

@@ -60,6 +60,8 @@ class Command(TyperCommand):
 # what follows the minus of a number, or of several; alone it is a text, or a letter
 _NUMBER = re.compile(r"-(?:\.?\d.*|inf|infinity|nan|)", re.IGNORECASE | re.DOTALL)
 
+PARSER = {"cls": Command}
+
 
 def command(
     library: Annotated[

@@ -15,6 +15,8 @@ from libferry.cli import output
 from libferry.cli.failure import NO, UsageError
 from libferry.sandbox import learning
 
+PARSER = {"context_settings": {"ignore_unknown_options": True}}
+
 
 def command(
     words: Annotated[
