@@ -385,6 +385,28 @@ def test_a_fork_of_the_host_neither_reads_nor_keeps_it() -> None:
     assert told == ["after"]
 
 
+def test_a_library_may_be_collected_while_the_thread_that_reads_is_being_started() -> None:
+    """Whoever starts a thread waits for it, and the collector may come in its first steps."""
+    done = host("""
+import gc, threading
+gc.disable()
+cycle = [lib]
+cycle.append(cycle)
+try: lib.abort()
+except ferry.LibraryCrashed: pass
+del lib, cycle
+while threading.active_count() > 1: time.sleep(0.01)  # there is nothing left to read
+begin = threading.Thread._set_ident
+def collect(thread):
+    begin(thread)
+    gc.collect()
+threading.Thread._set_ident = collect
+ferry.load("libc.so.6", isolation="worker").close()
+print("goes on")
+""")
+    assert done.stdout.strip().endswith(b"goes on"), done.stderr
+
+
 def test_many_lives_leave_no_descriptor_and_no_thread() -> None:
     def live(wish: Any) -> None:
         with loaded(output=wish) as lib:

@@ -297,7 +297,10 @@ class Reader:
         self._name = name
         self._lock = threading.RLock()
         self._streams: list[_Stream] = []
-        self._bell = -1  # wakes the thread; there is one while it runs
+        # Wakes the thread. Once there is one it stays, so that ringing needs no lock: the
+        # collector may close a library in the middle of anything, as in a thread that add()
+        # has just started and, with the lock held, waits for.
+        self._bell = -1
         self._thread: threading.Thread | None = None
         self._reported = False
         _readers.add(self)
@@ -308,7 +311,8 @@ class Reader:
             self._streams += streams
             if self._bell < 0:
                 self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            # there may be a bell and no thread: where there was no room for one, or Ctrl-C came
+                self._hang_up = weakref.finalize(self, os.close, self._bell)
+                self._hang_up.atexit = False  # until the very end somebody may ring
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 try:
@@ -319,9 +323,8 @@ class Reader:
 
     def ring(self) -> None:
         """Have the thread look again."""
-        with self._lock:
-            if self._bell >= 0:
-                os.eventfd_write(self._bell, 1)
+        if self._bell >= 0:
+            os.eventfd_write(self._bell, 1)
 
     @property
     def here(self) -> bool:
@@ -364,8 +367,7 @@ class Reader:
             over = [stream for stream in self._streams if stream.over]
             self._streams = [stream for stream in self._streams if not stream.over]
             if not self._streams:
-                os.close(self._bell)
-                self._bell, self._thread = -1, None
+                self._thread = None
             streams = list(self._streams)
         for stream in over:
             stream.done.set()
@@ -378,7 +380,7 @@ class Reader:
             stream.forget()
         self._streams = []
         if self._bell >= 0:
-            os.close(self._bell)
+            self._hang_up()
         self._bell, self._thread = -1, None
 
 
