@@ -25,6 +25,7 @@ NAMES = (
     "run",
     "learn",
     "tour",
+    "explain",
 )
 
 STYLE: Mapping[str, Any] = {

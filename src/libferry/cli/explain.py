@@ -14,6 +14,9 @@ from libferry.loader.glossary import Errno, Match
 
 SHOWN = 3  # meanings in full
 
+# a negative number is not an option
+PARSER = {"context_settings": {"ignore_unknown_options": True}}
+
 _SYSTEMS = {"linux": "Linux", "windows": "Windows", "macos": "macOS"}
 _LOADERS = {"kernel": "the kernel", "windows": "", "glibc": "glibc", "musl": "musl", "dyld": "dyld"}
 
@@ -80,7 +83,7 @@ def _title(match: Match) -> str:
 def _numbers(rows: tuple[Errno, ...]) -> str:
     parts = []
     for os, of_os in groupby(rows, key=lambda row: row.os):
-        of_all = [row for row in of_os]
+        of_all = list(of_os)
         numbers = [
             f"{row.number}" + (f" on {'/'.join(row.cpus)}" if row.cpus else "") for row in of_all
         ]

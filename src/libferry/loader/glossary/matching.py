@@ -23,6 +23,7 @@ from libferry.loader.glossary.reading import Entry, entries
 LONGEST_TEXT = 4096  # characters; the rest of a long log says nothing more
 
 _NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]{1,16}|\d{1,20})")
+_FILE = "{file}: "
 _FACILITY_WIN32 = 0x80070000  # winerror.h: HRESULT_FROM_WIN32
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SPACE = re.compile(r"[ \t\r]+")
@@ -108,11 +109,15 @@ def _errno_matches(names: Mapping[str, Iterable[Errno]]) -> list[Match]:
     """One match a name; those of which there is more to say come first."""
     found = []
     for name, rows in names.items():
-        explained = [entry for entry in entries() if entry.errno == name]
         text = errno.messages().get(name, {}).get("glibc", "")
-        for entry in explained or [None]:
+        for entry in _about(name):
             found.append(Match(entry, tuple(rows), text))
     return sorted(found, key=lambda match: (match.entry is None, _systems(match)))
+
+
+def _about(name: str) -> list[Entry | None]:
+    """What is to say of an errno: None stands for nothing but its numbers."""
+    return [entry for entry in entries() if entry.errno == name] or [None]
 
 
 def _systems(match: Match) -> int:
@@ -142,8 +147,8 @@ def _of_text(asked: str) -> tuple[Match, ...]:
     for name, texts in errno.messages().items():
         score = max(len(text) if _plain(text).lower() in folded else 0 for text in texts.values())
         if score and name not in known:
-            explained_by = [entry for entry in entries() if entry.errno == name] or [None]
-            found += [Match(entry, _rows(name), texts["glibc"], {}, score) for entry in explained_by]
+            text = texts["glibc"]
+            found += [Match(entry, _rows(name), text, {}, score) for entry in _about(name)]
     return tuple(sorted(found, key=_likeliest))
 
 
@@ -156,8 +161,9 @@ def _best(entry: Entry, plain: str) -> Match | None:
     for pattern in entry.patterns():
         hit = _expression(pattern).search(plain)
         if hit:
-            values = {name: text.strip(" '\"") for name, text in hit.groupdict().items()}
-            score = len(hit[0]) - sum(map(len, hit.groupdict().values()))
+            named = {name: text for name, text in hit.groupdict().items() if text}
+            values = {name: text.strip(" '\"") for name, text in named.items()}
+            score = len(hit[0]) - sum(map(len, named.values()))
             if best is None or score > best.score:
                 best = Match(entry, _rows(entry.errno), values=values, score=score)
     return best
@@ -175,8 +181,15 @@ def _plain(text: str) -> str:
 def _expression(pattern: str) -> re.Pattern[str]:
     """What finds a message, with each ``{name}`` being the least text that fits.
 
-    Chinese translations are pasted with and without spaces behind their colons.
+    Chinese translations are pasted with and without spaces behind their colons, and many
+    messages without the name of the file that they begin with.
     """
+    if pattern.startswith(_FILE):
+        return re.compile(f"(?:{_regular(_FILE)})?{_regular(pattern[len(_FILE) :])}", re.IGNORECASE)
+    return re.compile(_regular(pattern), re.IGNORECASE)
+
+
+def _regular(pattern: str) -> str:
     parts = _PLACEHOLDER.split(pattern)
     text, seen = "", set()
     for index, part in enumerate(parts):
@@ -188,7 +201,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
             seen.add(part)
             at_end = index == len(parts) - 2 and not parts[-1]
             text += rf"(?P<{part}>[^\s:]+)" if at_end else rf"(?P<{part}>{_PATH})"
-    return re.compile(text, re.IGNORECASE)
+    return text
 
 
 def _loose(hit: re.Match[str]) -> str:
