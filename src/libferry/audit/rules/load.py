@@ -1,0 +1,46 @@
+"""Why a library does not load: one rule for each problem that a loader's engine reports.
+
+The engines (room ``loader``) find the problems, and say them as the loader would. Here each
+is explained; the words are in the tables of ``elf_loading``, ``windows_loading`` and
+``dyld_loading``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from libferry.audit.check import Check
+from libferry.audit.rules.dyld_loading import DYLD
+from libferry.audit.rules.elf_loading import ELF
+from libferry.audit.rules.windows_loading import WINDOWS
+from libferry.audit.subject import Seen, Subject
+from libferry.loader.model import Problem
+
+# Problem.when: what loads today may still fail, and that is no error of the file's.
+_SEVERITIES = {"load": "error", "call": "warning", "maybe": "warning"}
+
+
+def problems(subject: Subject) -> Iterator[Seen]:
+    """What the loader's engine reports."""
+    if subject.resolution is None:
+        return
+    for problem in subject.resolution.problems:
+        yield Seen(
+            subject=problem.subject,
+            message=problem.message,
+            evidence=_evidence(problem),
+            rule=problem.id,
+            severity=_SEVERITIES[problem.when],
+        )
+
+
+def _evidence(problem: Problem) -> dict[str, object]:
+    return {
+        "library": problem.library,
+        "when": problem.when,
+        "loader": problem.message,
+        "source": problem.source,
+    }
+
+
+CHECKS = (Check(problems, (*ELF, *WINDOWS, *DYLD)),)
