@@ -13,12 +13,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
 
-.PHONY: tour test check bench soak reliability setup system native sanitized msl-loadlib clean
+.PHONY: tour test check bench soak reliability setup system native sanitized msl-loadlib wheels clean
 
 tour: setup
 	$(BIN)/libferry tour
 
-test: setup sanitized msl-loadlib
+test: setup sanitized msl-loadlib wheels
 	$(BIN)/python -m pytest tests $(PYTEST_OPTIONS)
 	tests/with-sanitizers $(BIN)/python
 
@@ -73,6 +73,21 @@ build/msl-loadlib/%: $(VENV)/installed
 	rm -rf $@ $@.part
 	$(BIN)/python -m pip install -q --no-deps --only-binary=:all: --platform $(PLATFORM) \
 		--target $@.part "$$($(BIN)/python -m pip freeze | grep '^msl-loadlib==')"
+	mv $@.part $@
+	touch $@
+
+# what others built for other systems, to read and to resolve (tests/wheels.py)
+wheels: build/wheels/macos-arm64 build/wheels/macos-x86_64
+
+build/wheels/macos-arm64: PLATFORM := macosx_14_0_arm64
+build/wheels/macos-arm64: PACKAGES := numpy==2.5.5 pillow==13.0.0 lxml==6.1.3 \
+	cryptography==50.0.2 grpcio==1.85.1 pyzmq==27.3.0 orjson==3.13.0 markupsafe==3.0.4
+build/wheels/macos-x86_64: PLATFORM := macosx_11_0_x86_64
+build/wheels/macos-x86_64: PACKAGES := numpy==2.5.5 pillow==13.0.0 psutil==7.2.2
+build/wheels/%: $(VENV)/installed
+	rm -rf $@ $@.part
+	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --platform $(PLATFORM) \
+		--python-version 3.12 --dest $@.part $(PACKAGES)
 	mv $@.part $@
 	touch $@
 
