@@ -1,0 +1,173 @@
+"""From the start of a process to all that is loaded: a program, or ``dlopen`` in one.
+
+Source: glibc ``elf/rtld.c``, ``dl_main``; ``elf/dl-open.c``, ``dl_open_worker_begin``.
+"""
+
+from __future__ import annotations
+
+import stat
+
+from libferry.binary.model import Binary
+from libferry.loader.glibc import rules, versions
+from libferry.loader.glibc.mapping import Loaded, Process
+from libferry.loader.glibc.ordering import initialisers
+from libferry.loader.glibc.places import Places
+from libferry.loader.model import Node, Options, Problem, Resolution
+from libferry.target.system import Found
+
+C_LIBRARY = "libc.so.6"
+PRELOAD_FILE = "/etc/ld.so.preload"
+
+
+def start(binary: Binary, path: str, places: Places, options: Options) -> Resolution:
+    """Resolve a program, or a library that is loaded into one."""
+    process = Process(places)
+    found = places.system.find(path) or Found(path, path, ("file", path), binary.path)
+    if binary.kind == "executable" and options.host is None:
+        node, order, scope = _program(process, found)
+        new = process.loaded
+    else:
+        scope = _host(process, options)
+        before = len(process.loaded)
+        process.dlopened = True
+        node = Node(path)
+        root = process.load(node, path, None)
+        order = process.needs_of(root, []) if root is not None else []
+        # the C library, if this is the first to ask for it, is shown below it like the others
+        new = process.loaded[before:]
+    for one in new:
+        process.problems += versions.check(one, process)
+    started = initialisers(order, places.version) if order else []
+    return Resolution(
+        target=places.target,
+        root=node,
+        order=tuple(one.node for one in order),
+        initialisers=tuple(one.node for one in started),
+        problems=tuple(process.problems),
+        scope=scope,
+    )
+
+
+def _program(process: Process, found: Found) -> tuple[Node, list[Loaded], tuple[Node, ...]]:
+    """Start a program: what the kernel does, then preloads, then what it needs."""
+    places = process.places
+    node = Node(found.path, state="loaded", found=found, how="program")
+    facts = places.facts(found)
+    node.binary = facts.binary
+    words = facts.verdict.skip or facts.verdict.fatal
+    if words or facts.broken is not None:
+        node.state = "refused"
+        message = f"{found.path}: {words or facts.broken}"
+        id = facts.verdict.id if words else "truncated"
+        process.problems.append(Problem(id, found.path, found.path, message, "load", rules.PROGRAM))
+        return node, [], ()
+    program = process.program = Loaded(node, found, facts, None)
+    # the kernel gives the path without links: elf/dl-origin.c, /proc/self/exe
+    program.origin = found.real.rpartition("/")[0] or "/"
+    process.loaded.append(program)
+    interpreter = facts.binary.interpreter if facts.binary else None
+    _interpreter(process, program, interpreter)
+    preloads = _preloads(process, program)
+    order = process.needs_of(program, [one for _, one in preloads if one is not None])
+    return node, order, tuple(node for node, _ in preloads)
+
+
+def _interpreter(process: Process, program: Loaded, path: str | None) -> None:
+    """The loader itself is in every process, under the path that the program asks for."""
+    target = process.places.target
+    if path is None:
+        return
+    if process.places.system.find(path) is None:
+        old, id, message = "new-world", "missing-interpreter", f"{path}: No such file or directory"
+        if target.cpu == "loongarch64" and target.abi:
+            id = "loongarch-world"
+        complete = process.places.system.complete or path != target.interpreter
+        del old
+        process.problems.append(
+            Problem(
+                *(id, program.path, path, message),
+                "load" if complete else "maybe",
+                rules.PROGRAM,
+            )
+        )
+        return
+    _implicit(process, path, "the loader itself")
+
+
+def _implicit(process: Process, path: str, how: str) -> None:
+    """Something that is there before it is asked for."""
+    found = process.places.system.find(path)
+    if found is None:
+        return
+    facts = process.places.facts(found)
+    if facts.verdict.skip or facts.verdict.fatal:
+        return
+    node = Node(path, how=how)
+    process.add(node, found, facts, None).implicit = True
+
+
+def _host(process: Process, options: Options) -> tuple[Node, ...]:
+    """The process into which a library is loaded, and what it has."""
+    places = process.places
+    if options.host is None:
+        if places.target.interpreter is not None:
+            _implicit(process, places.target.interpreter, "the loader itself")
+        node = Node(C_LIBRARY)
+        located = places.search(C_LIBRARY, places.plan(places.environment))
+        if located.found is not None and located.facts is not None and not located.verdict.fatal:
+            node.how, node.tried = located.how, list(located.tried)
+            process.add(node, located.found, located.facts, None).implicit = True
+        return ()
+    found = places.system.find(options.host)
+    if found is None:
+        message = f"{options.host}: No such file or directory"
+        process.problems.append(
+            Problem(
+                *("missing-library", options.host, options.host, message, "load"), rules.PROGRAM
+            )
+        )
+        return ()
+    node, order, preloads = _program(process, found)
+    return tuple(one.node for one in order) or (node, *preloads)
+
+
+def _preloads(process: Process, program: Loaded) -> list[tuple[Node, Loaded | None]]:
+    """LD_PRELOAD, then /etc/ld.so.preload; what cannot be loaded is ignored (``do_preload``)."""
+    places = process.places
+    secure = places.options.secure
+    wanted = [
+        (name, "LD_PRELOAD")
+        for name in places.options.environment.get("LD_PRELOAD", "").replace(":", " ").split(" ")
+        if name and not (secure and "/" in name)
+    ]
+    lines = (places.system.data(PRELOAD_FILE) or b"").decode("utf-8", "replace").splitlines()
+    wanted += [
+        (name, PRELOAD_FILE)
+        for line in lines
+        for name in line.partition("#")[0].replace(":", " ").split()
+    ]
+    preloads: list[tuple[Node, Loaded | None]] = []
+    for name, source in wanted:
+        node = Node(name, how=source)
+        kept = len(process.problems)
+        count = len(process.loaded)
+        one = process.load(node, name, program)
+        if one is not None and secure and not _is_set_user_id(one.found):
+            del process.loaded[count:]
+            one = None
+        if one is None:
+            node.state = "ignored"
+            del process.problems[kept:]
+        else:
+            node.how = f"{source}: {node.how}"
+        # "It is no duplicate": what was there already does not move forward
+        preloads.append((node, one if len(process.loaded) > count else None))
+    return preloads
+
+
+def _is_set_user_id(found: Found) -> bool:
+    """__RTLD_SECURE in ``open_path``: root has to have said that it may be preloaded."""
+    try:
+        return found.file is not None and bool(found.file.stat().st_mode & stat.S_ISUID)
+    except OSError:
+        return False
