@@ -54,6 +54,10 @@ class BadBinary(FerryError, ValueError):
     """The file is not a library we can read: empty, text, truncated, malformed."""
 
 
+class SettingsError(FerryError, ValueError):
+    """What was asked of the audit means nothing: an unknown rule, a misspelled key."""
+
+
 class NoRunner(FerryError):
     """The library is sound, but this machine has nothing that can host it."""
 

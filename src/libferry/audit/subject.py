@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from libferry.target.system import System
 
 
+FORMATS = {"linux": "elf", "windows": "pe", "macos": "macho"}
+
+
 @dataclass(frozen=True)
 class Settings:
     """What is asked of the files; the same for all of one run, and picklable.
@@ -30,12 +33,14 @@ class Settings:
         selection: the rules that are asked.
         exports: the names that the library's contract has; None without a contract.
         together: the paths of other libraries that are loaded into the same process.
+        strict: whether a warning is a reason to say no.
     """
 
     loading: Options = field(default_factory=Options)
     selection: Selection = field(default_factory=Selection)
     exports: frozenset[str] | None = None
     together: tuple[str, ...] = ()
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,11 @@ class Subject:
         """Where it shall run."""
         return self.system.target if self.system else None
 
+    @property
+    def at_home(self) -> bool:
+        """Whether the target's system has files of this format."""
+        return self.target is None or FORMATS[self.target.os] == self.binary.format
+
     @cached_property
     def resolution(self) -> Resolution | None:
         """What the target's loader would do with it.
@@ -88,7 +98,7 @@ class Subject:
         Raises:
             FerryError: the host program, or what the system has, cannot be read.
         """
-        if self.system is None or self.binary.kind == "object":
+        if self.system is None or self.binary.kind == "object" or not self.at_home:
             return None
         loader: Any = import_module("libferry.loader")
         made: Resolution = loader.resolve(self.binary, self.system, self.settings.loading)

@@ -23,6 +23,7 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.BadBinary: UNKNOWN,
     # the question cannot be understood
     UsageError: UNKNOWN,
+    errors.SettingsError: UNKNOWN,
     errors.DeclarationError: UNKNOWN,
     # it is understood, and no, such a function cannot be called
     errors.UnsupportedDeclaration: NO,

@@ -31,10 +31,11 @@ DYLD = (
         id="wrong-platform",
         group="load",
         severity="error",
-        title="It is built for another of Apple's platforms",
-        explanation="`LC_BUILD_VERSION` says macOS, iOS, iOS simulator, Mac Catalyst. dyld refuses "
-        "a library of another platform than the process', even on the same CPU.",
-        fix="build it with -target arm64-apple-macos11",
+        title="It is built for another platform",
+        explanation="Linux loads ELF files, Windows PE files, macOS Mach-O files. And among "
+        "Apple's, `LC_BUILD_VERSION` says macOS, iOS, iOS simulator, Mac Catalyst: dyld refuses a "
+        "library of another platform than the process', even on the same CPU.",
+        fix="build it for the platform of the target",
         good="clang -target arm64-apple-macos11 -dynamiclib -o liba.dylib a.c",
         bad="clang -target arm64-apple-ios14-simulator -dynamiclib -o liba.dylib a.c",
         source="mach-o/loader.h, LC_BUILD_VERSION; dyld, MachOFile::loadableIntoProcess",

@@ -17,11 +17,17 @@ from libferry.audit.subject import Seen, Subject
 from libferry.loader.model import Problem
 
 # Problem.when: what loads today may still fail, and that is no error of the file's.
+_FORMATS = {"elf": "an ELF file", "pe": "a Windows file", "macho": "a Mach-O file"}
+_SYSTEMS = {"linux": "Linux", "windows": "Windows", "macos": "macOS"}
 _SEVERITIES = {"load": "error", "call": "warning", "maybe": "warning"}
 
 
 def problems(subject: Subject) -> Iterator[Seen]:
     """What the loader's engine reports."""
+    if subject.target is not None and not subject.at_home:
+        system = _SYSTEMS[subject.target.os]
+        message = f"it is {_FORMATS[subject.binary.format]}, and {system} loads none"
+        yield Seen(subject.target.name, message, rule="wrong-platform")
     if subject.resolution is None:
         return
     for problem in subject.resolution.problems:
