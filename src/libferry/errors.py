@@ -58,6 +58,10 @@ class SettingsError(FerryError, ValueError):
     """What was asked of the audit means nothing: an unknown rule, a misspelled key."""
 
 
+class BadArchive(BadBinary):
+    """A package, archive or image that cannot be unpacked: damaged, hostile, too large."""
+
+
 class NoRunner(FerryError):
     """The library is sound, but this machine has nothing that can host it."""
 
