@@ -232,7 +232,7 @@ class Binary:
     interpreter: str | None
     slices: tuple[str, ...]
     _stamp: Stamp = field(repr=False)
-    _make_view: Callable[[Path, Stamp], View] = field(repr=False)
+    _make_view: Callable[[Path, Stamp], View] = field(repr=False, compare=False)
 
     @cached_property
     def view(self) -> View:

@@ -25,7 +25,7 @@ those pages in and unmap it again took five times as long as copying them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from struct import Struct
@@ -38,6 +38,10 @@ PAGE = 1 << 14
 LARGEST_TABLE = 1 << 28
 """256 MiB, or eleven million symbols. The point is sparse files, whose size is
 free to whoever makes them."""
+
+NAMES_AT_ONCE = 512
+TABLE_BYTES_PER_NAME = 256
+"""Of a string table larger than this, each name is read by itself."""
 
 NAME_BYTES_PER_FILE_BYTE = 8
 NAME_BYTES_AT_LEAST = 1 << 16
@@ -197,6 +201,36 @@ class Window:
             raise self.bad(f"{what} has no end before {self._region} ends", at=offset)
         self.charge(stop - start)
         return decode(page[start:stop])
+
+    def strings(self, offsets: Sequence[int], what: str) -> list[str]:
+        """Read many strings of a string table that is this window.
+
+        With ``string`` for each, a table of thousands of names costs thousands of times
+        the check for a page and for its end. Here the whole table is read at once, and
+        checked to end with NUL and to have no gap so long that a few names would be much.
+        A table that fails this, or of which little is wanted, goes the other way.
+        """
+        table = self._small_table(len(offsets), what)
+        if table is None or (offsets and max(offsets) >= self.size):
+            return [self.string(offset, what) for offset in offsets]
+        find, found = table.find, []
+        for start in range(0, len(offsets), NAMES_AT_ONCE):
+            some = offsets[start : start + NAMES_AT_ONCE]
+            names = [table[offset : find("\0", offset)] for offset in some]
+            self.charge(sum(map(len, names)))
+            found += names
+        return found
+
+    def _small_table(self, names: int, what: str) -> str | None:
+        """Give the window as text, if that is all ASCII and strings of common lengths."""
+        if not 0 < self.size <= min(PAGE + names * TABLE_BYTES_PER_NAME, LARGEST_TABLE):
+            return None
+        raw = self.bytes(0, self.size, what)
+        if raw[-1] or not raw.isascii():
+            return None
+        if any(raw.find(0, at, at + PAGE) < 0 for at in range(0, self.size, PAGE)):
+            return None
+        return raw.decode("ascii")
 
     def _long_string(self, offset: int, what: str) -> str:
         number, start = divmod(self._base + offset, PAGE)

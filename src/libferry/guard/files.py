@@ -24,15 +24,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from libferry.binary.elf import Image
+from libferry.binary.elf.notes import build_id
 from libferry.binary.opening import open_window
 from libferry.errors import FerryError
 
 MAPS_READ = 64 << 20  # bytes: more lines than a process may have mappings
 KEPT_DIGESTS = 4096
 DELETED = " (deleted)"
-
-PT_NOTE = 4  # gABI, "Program Header"
-NT_GNU_BUILD_ID = 3  # elf.h, of the owner "GNU"
 
 Identity = tuple[int, int]  # device and inode
 
@@ -219,26 +217,8 @@ def build_id_of(descriptor: int) -> str | None:
             if window.bytes(0, 4, "the magic number") != b"\x7fELF":
                 return None
             image = Image(window)
-            for kind, _, offset, _, size, _ in image.segments:
-                if kind == PT_NOTE:
-                    found = _build_id(window.bytes(offset, size, "the notes"), image.layout.endian)
-                    if found:
-                        return found
+            found = build_id(image)
+            return found.hex() if found else None
     except FerryError:
         pass
-    return None
-
-
-def _build_id(notes: bytes, order: str) -> str | None:
-    """A note: sizes of owner and content, its kind, and both, each to a multiple of 4."""
-    at = 0
-    while at + 12 <= len(notes):
-        owner, content, kind = (
-            int.from_bytes(notes[at + i : at + i + 4], "little" if order == "little" else "big")
-            for i in (0, 4, 8)
-        )
-        begin = at + 12 + -(-owner // 4) * 4
-        if kind == NT_GNU_BUILD_ID and notes[at + 12 : at + 12 + owner] == b"GNU\0":
-            return notes[begin : begin + content].hex()
-        at = begin + -(-content // 4) * 4
     return None

@@ -293,7 +293,7 @@ def _static_tls_of(path: Path) -> int:
         image = Image(window)
         if not image.tags.get(DT_FLAGS, 0) & DF_STATIC_TLS:
             return 0
-        return sum(-(-row[5] // 16) * 16 for row in image.segments if row[0] == PT_TLS)
+        return sum(-(-s.size // 16) * 16 for s in image.segments if s.type == PT_TLS)
 
 
 def needed(path: Path) -> tuple[Path, ...]:

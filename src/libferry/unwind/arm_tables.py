@@ -49,11 +49,12 @@ class ArmTables:
         self._image = image
         self._window: Window | None = None
         self._address = 0
-        for kind, _, _, address, size, _ in image.segments:
-            if kind == PT_ARM_EXIDX:
-                window = image.at(address, "the index of Arm's frames")
-                self._window = window.view(0, min(size, window.size), "the index of Arm's frames")
-                self._address = address
+        for segment in image.segments:
+            if segment.type == PT_ARM_EXIDX:
+                what = "the index of Arm's frames"
+                window = image.at(segment.address, what)
+                self._window = window.view(0, min(segment.file_size, window.size), what)
+                self._address = segment.address
 
     def find(self, address: int, budget: Budget) -> bytes | None:
         """The instructions that undo the function at an address of the file's counting."""

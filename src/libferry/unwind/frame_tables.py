@@ -176,9 +176,9 @@ class FrameTables:
         return entry
 
     def _open(self) -> None:
-        for kind, _, _, address, size, _ in self._image.segments:
-            if kind == PT_GNU_EH_FRAME:
-                self._open_table(address, size)
+        for segment in self._image.segments:
+            if segment.type == PT_GNU_EH_FRAME:
+                self._open_table(segment.address, segment.file_size)
 
     def _open_table(self, address: int, size: int) -> None:
         word = self._image.layout.bits // 8

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from libferry.abi import ABIS
 from libferry.binary import pe
-from libferry.binary.elf.sections import build_id
+from libferry.binary.elf.notes import build_id
 from libferry.errors import FerryError, NoDump
 from libferry.runtime.fault import Fault, Module
 from libferry.unwind.cpus import CPUS

@@ -50,8 +50,10 @@ class CodeFile:
         self.image = image
         self._cpu = cpu
         self._budgets = budgets
-        self._code = AddressMap((s[2], s[4], s[3]) for s in image.loads if s[1] & PF_X)
-        self._loaded = AddressMap((s[2], s[4], s[3]) for s in image.loads)
+        self._code = AddressMap(
+            (s.offset, s.file_size, s.address) for s in image.loads if s.flags & PF_X
+        )
+        self._loaded = AddressMap((s.offset, s.file_size, s.address) for s in image.loads)
 
     def address(self, offset: int) -> tuple[int, bool] | None:
         """The linker's address of an offset in the file, and whether code is there."""

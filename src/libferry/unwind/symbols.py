@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from libferry.binary import pe
 from libferry.binary.elf import Image
-from libferry.binary.elf.sections import functions
+from libferry.binary.elf.functions import functions
 from libferry.binary.window import Window
 from libferry.errors import FerryError
 from libferry.unwind.limits import Budget, NotUnwindable

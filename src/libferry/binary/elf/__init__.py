@@ -4,6 +4,7 @@
 ``sections`` the linker's account of the same file, and ``view`` all of it together.
 """
 
-from libferry.binary.elf.image import MAGIC, PF_X, Image, cpu_name, read
+from libferry.binary.elf.image import Image, cpu_name, read
+from libferry.binary.elf.layout import MAGIC, PF_X
 
 __all__ = ["MAGIC", "PF_X", "Image", "cpu_name", "read"]

@@ -1,196 +1,416 @@
-"""The exports of an ELF library, with their versions.
+"""The dynamic symbols of an ELF file: what it offers to others and wants from them.
 
-The dynamic symbol table does not say how long it is. Loaders never ask: they find
-a name through a hash table, and so the length has to come from there as well.
+A system has hundreds of thousands of these, and a resolver asks for all of them. So a
+table is not read symbol by symbol but column by column: all names, all addresses, all
+versions, each with a few calls that loop in C. What is chosen is chosen by columns of
+bytes, too: a byte for each symbol, and ``bytes.translate`` to turn ``st_info`` into it.
 
-``DT_HASH``, of the gABI, has one chain entry for each symbol and begins with their
-number. ``DT_GNU_HASH``, which took its place, leaves that number out. It sorts the
-symbols by bucket, and each chain ends where an entry has its lowest bit set, so the
-table ends with the chain that begins last. It also leaves out the first
-``symoffset`` symbols, those that are only needed from elsewhere. If both are there,
-glibc uses the second; so do we, since an export is what ``dlsym`` can find.
+GNU's linker makes a symbol of each version, ``ZLIB_1.2.0@@ZLIB_1.2.0``: an absolute one of
+value 0, which is nobody's data. Those are left out.
 
-Two CPUs, Alpha and 64-bit S/390, have 8-byte words in ``DT_HASH``, against the gABI,
-which says 4 for everybody. LLVM's linker keeps to the gABI even there. Nobody has 2^32
-buckets, so if the first 8-byte word is that large, it is two words of 4.
-
-Versions lie beside the symbols, in three more tables: ``DT_VERSYM`` has one number
-for each symbol, ``DT_VERDEF`` is a list in which that number has a name, and the
-number's highest bit marks the versions that only old callers still get. GNU's linker also
-makes a symbol of each version, ``ZLIB_1.2.0@@ZLIB_1.2.0``: an absolute one of value 0,
-which is nobody's data. Those are left out.
-
-Specifications: gABI chapter 5, "Hash Table"; "Symbol Versioning" in the Linux
-Standard Base, Core, chapter 10.7; for DT_GNU_HASH the only text is the code, in
-binutils ``bfd/elflink.c`` and glibc ``elf/dl-lookup.c``.
+Specification: gABI chapter 4, "Symbol Table"; for how many symbols there are, see
+``hashes.py``, for their versions ``versions.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from struct import Struct
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import compress, repeat
+from typing import Any, Literal, NamedTuple
 
 from libferry.binary.addresses import AddressMap
-from libferry.binary.elf.image import (
-    DT_GNU_HASH,
-    DT_HASH,
+from libferry.binary.elf import versions
+from libferry.binary.elf.hashes import SYMBOLS_AT_MOST, symbol_count, symbol_range
+from libferry.binary.elf.image import Image
+from libferry.binary.elf.layout import (
     DT_SYMENT,
     DT_SYMTAB,
-    DT_VERDEF,
     DT_VERSYM,
+    EM_MIPS,
     PF_X,
-    Image,
+    SHN_ABS,
+    SHN_UNDEF,
+    STB_GLOBAL,
+    STB_GNU_UNIQUE,
+    STB_LOCAL,
+    STB_WEAK,
+    STT_COMMON,
+    STT_FUNC,
+    STT_GNU_IFUNC,
+    STT_NOTYPE,
+    STT_OBJECT,
+    STT_TLS,
+    STV_HIDDEN,
+    STV_INTERNAL,
+    STV_PROTECTED,
 )
-from libferry.binary.model import Export, ExportKind
-from libferry.binary.window import PAGE, Window
+from libferry.binary.elf.relocations import bound_symbols
+from libferry.binary.elf.versions import VERSION_HIDDEN
+from libferry.binary.model import Export, ExportKind, Import, ImportKind
 
-# gABI, "Symbol Table": st_info, st_other and st_shndx
-GLOBAL_BINDINGS = {1, 2, 10}  # STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE
-HIDDEN_VISIBILITIES = {1, 2}  # STV_INTERNAL, STV_HIDDEN
-SHN_UNDEF, SHN_ABS = 0, 0xFFF1
-STT_NOTYPE = 0
-KINDS: dict[int, ExportKind] = {
-    1: "data",  # STT_OBJECT
-    2: "function",  # STT_FUNC
-    5: "data",  # STT_COMMON
-    6: "tls",  # STT_TLS
-    10: "ifunc",  # STT_GNU_IFUNC
+Binding = Literal["local", "global", "weak", "unique", "other"]
+Visibility = Literal["default", "internal", "hidden", "protected"]
+
+BINDINGS: dict[int, Binding] = {
+    STB_LOCAL: "local",
+    STB_GLOBAL: "global",
+    STB_WEAK: "weak",
+    STB_GNU_UNIQUE: "unique",
+}
+VISIBILITIES: dict[int, Visibility] = {
+    0: "default",
+    STV_INTERNAL: "internal",
+    STV_HIDDEN: "hidden",
+    STV_PROTECTED: "protected",
 }
 
-EXPORTS_AT_MOST = 1 << 24
+# A code of one byte for each kind; 0 is for what no loader binds to: sections, files, and
+# local symbols. Whether an untyped one is code or data follows from where it lies.
+_KINDS: tuple[Any, ...] = ("", "data", "function", "tls", "ifunc", "untyped")
+_UNTYPED = _KINDS.index("untyped")
+_KIND_OF_TYPE = {
+    STT_NOTYPE: _UNTYPED,
+    STT_OBJECT: 1,
+    STT_FUNC: 2,
+    STT_COMMON: 1,
+    STT_TLS: 3,
+    STT_GNU_IFUNC: 4,
+}
+_IMPORT_KINDS: tuple[ImportKind, ...] = (
+    "unknown",
+    "data",
+    "function",
+    "tls",
+    "function",
+    "unknown",
+)
+_BOUND = {STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE}
+_NO, _YES = 0, 0xFF
 
-# e_machine and bits of those with 8-byte words in DT_HASH
-WIDE_HASH = {(0x9026, 64), (22, 64)}
-
-# LSB Core, 10.7.2 "Version Definition Section" and 10.7.5 "Symbol Version Table"
-VERDEF = "HHHHIII"  # version, flags, index, count, hash, offset of name, offset of next
-VERSION_HIDDEN = 0x8000
-FIRST_NAMED_VERSION = 2  # 0 is local, 1 the file itself
-
-
-def exports(window: Window) -> tuple[Export, ...]:
-    """List the defined dynamic symbols."""
-    image = Image(window)
-    tags = image.tags
-    if DT_SYMTAB not in tags:
-        return ()
-    start, count = symbol_range(image, EXPORTS_AT_MOST)
-    if count <= 0:
-        return ()
-    symbol = image.layout.symbol
-    if tags.get(DT_SYMENT, symbol.size) != symbol.size:
-        raise window.bad(f"symbols have {tags[DT_SYMENT]} bytes instead of {symbol.size}")
-    what = "the dynamic symbol table"
-    raw = image.at(tags[DT_SYMTAB], what).bytes(start * symbol.size, count * symbol.size, what)
-    version_of = _versions(image, start, count)
-    is_code = _code(image)
-
-    found = []
-    for index, (name, info, other, section, value) in enumerate(symbol.rows(raw)):
-        if section == SHN_UNDEF or info >> 4 not in GLOBAL_BINDINGS:
-            continue
-        if other & 3 in HIDDEN_VISIBILITIES:
-            continue
-        kind = KINDS.get(info & 15)
-        if kind is None:
-            if info & 15 != STT_NOTYPE:
-                continue  # sections and files, which no loader binds to
-            kind = "function" if is_code(value) else "data"
-        text = image.string(name, "the name of a symbol")
-        if text:
-            version, hidden = version_of(index)
-            if section == SHN_ABS and text == version and not value:
-                continue
-            found.append(Export(text, kind, version, value, None, hidden))
-    return tuple(found)
+# translations: st_info -> kind; st_other -> whether others see it; any byte -> whether not 0
+_KIND = bytes(_KIND_OF_TYPE.get(i & 15, 0) if i >> 4 in _BOUND else 0 for i in range(256))
+_VISIBLE = bytes(_NO if i & 3 in (STV_INTERNAL, STV_HIDDEN) else _YES for i in range(256))
+_NOT_ZERO = bytes([_NO]) + bytes([_YES]) * 255
 
 
-def symbol_range(image: Image, at_most: int) -> tuple[int, int]:
-    """Give the first symbol that can be found, and how many follow.
+class _Places(NamedTuple):
+    """Where the fields of a symbol are, as ``array`` sees them: (type code, number)."""
 
-    A table that would have more than ``at_most`` is refused. A sparse file may have any
-    length, and counting goes through all of it.
+    size: int
+    info: int
+    other: int
+    section: tuple[str, int]
+    value: tuple[str, int]
+    extent: tuple[str, int]
+
+
+# gABI, "Symbol Table"
+_PLACES = {
+    32: _Places(16, 12, 13, ("H", 7), ("I", 1), ("I", 2)),
+    64: _Places(24, 4, 5, ("H", 3), ("Q", 1), ("Q", 2)),
+}
+_NAME = ("I", 0)
+
+
+class Symbol(NamedTuple):
+    """One dynamic symbol as it stands in the table.
+
+    Attributes:
+        name: the name.
+        version: the version that it has, or that it must have elsewhere; or None.
+        hidden: whether it is an old version, ``name@version``.
+        kind: as ``Export.kind``, or "" for sections, files and local symbols.
+        binding: ``global``, ``weak``, ``unique`` (one in the whole process, which also
+            keeps its library from being unloaded), ``local`` or ``other``.
+        visibility: ``protected`` is seen by others, but they cannot replace it.
+        defined: whether it is here, not only needed from elsewhere.
+        address: as the file counts addresses.
+        size: in bytes.
     """
-    tags, word = image.tags, image.layout.word
-    if DT_GNU_HASH in tags:
-        table = image.at(tags[DT_GNU_HASH], "the GNU hash table")
-        return _gnu_hash_range(image, table, at_most)
-    if DT_HASH in tags:
-        table = image.at(tags[DT_HASH], "the hash table")
-        if (image.machine, image.layout.bits) in WIDE_HASH:
-            (bucket_count,) = table.unpack(image.layout.xword, 0, "the hash table")
-            if bucket_count < 1 << 32:
-                word = image.layout.xword
-        (count,) = table.unpack(word, word.size, "the hash table")
-        return 0, count
-    return 0, 0
+
+    name: str
+    version: str | None
+    hidden: bool
+    kind: str
+    binding: Binding
+    visibility: Visibility
+    defined: bool
+    address: int
+    size: int
 
 
-def _gnu_hash_range(image: Image, table: Window, at_most: int) -> tuple[int, int]:
-    word, what = image.layout.word, "the GNU hash table"
-    header = table.table(word, 0, 4, what)
-    bucket_count, first, bloom_count, _ = header
-    buckets_at = 16 + bloom_count * (image.layout.bits // 8)
-    whole = table.view(buckets_at, word.size * bucket_count, what)
-    if bucket_count > at_most:
-        raise table.bad(f"{what} claims {bucket_count} buckets, more than any real library has")
-    buckets = whole.table(word, 0, bucket_count, what)
-    last = max(buckets, default=0)
-    if last < first:
-        return first, 0
-    chains_at = buckets_at + 4 * bucket_count
-    at = chains_at + 4 * (last - first)
-    while True:
-        size = min(PAGE, (table.size - at) & ~3)
-        # At the end of the segment, ask for one entry more to get the error for it.
-        for entry in table.table(word, at, max(size // 4, 1), what):
-            if entry & 1:
-                return first, last - first + 1
-            last += 1
-        if last - first > at_most:
-            raise table.bad(f"{what} has a chain without an end")
-        at += size
+class Definitions(NamedTuple):
+    """What can be found in a file, as columns; see ``Export``."""
+
+    names: Sequence[str]
+    kinds: Sequence[ExportKind]
+    versions: Sequence[str | None]
+    addresses: Sequence[int]
+    hidden: Sequence[bool]
 
 
-def _versions(image: Image, start: int, count: int) -> Callable[[int], tuple[str | None, bool]]:
-    """Give the function from a symbol's index to its version, and whether that is hidden."""
-    tags, half = image.tags, image.layout.half
-    if DT_VERSYM not in tags:
-        return lambda _: (None, False)
-    what = "the symbol version table"
-    symbol_versions = image.at(tags[DT_VERSYM], what).view(start * 2, count * 2, what)
-    numbers = list(symbol_versions.table(half, 0, count, what))
-    names = _defined_versions(image)
-    known = {
-        number: (
-            names.get(number & ~VERSION_HIDDEN),
-            bool(number & VERSION_HIDDEN),
+class Reference(NamedTuple):
+    """One symbol that the loader looks up elsewhere, and what happens if there is none.
+
+    Attributes:
+        name: the name.
+        version: the version that it must have, or None.
+        library: the needed library that shall have it, if it has a version.
+        weak: whether it may be missing; it is then 0.
+        lazy: whether it may be looked up when it is first called, unless the file or the
+            user asks for all of it at once.
+    """
+
+    name: str
+    version: str | None
+    library: str | None
+    weak: bool
+    lazy: bool
+
+
+class SymbolTable:
+    """A part of the dynamic symbol table, as columns."""
+
+    def __init__(self, image: Image, start: int, count: int) -> None:
+        """Read ``count`` symbols from number ``start``."""
+        self._image, self._start = image, start
+        self._places = places = _PLACES[image.layout.bits]
+        size = image.tags.get(DT_SYMENT, places.size)
+        if size != places.size:
+            raise image.window.bad(f"symbols have {size} bytes instead of {places.size}")
+        what = "the dynamic symbol table"
+        table = image.at(image.tags[DT_SYMTAB], what)
+        self._raw = table.bytes(start * size, count * size, what)
+        self.count = count
+        self.infos = self._raw[places.info :: size]
+        self.others = self._raw[places.other :: size]
+        self.sections = self.column(places.section)
+
+    def column(self, place: tuple[str, int]) -> array[int]:
+        """One field of all symbols."""
+        code, number = place
+        whole = array(code, self._raw)
+        column = whole[number :: self._places.size // whole.itemsize]
+        if sys.byteorder != self._image.layout.endian:
+            column.byteswap()
+        return column
+
+    def names(self) -> array[int]:
+        """Where the names are in the string table."""
+        return self.column(_NAME)
+
+    def values(self) -> array[int]:
+        """The addresses."""
+        return self.column(self._places.value)
+
+    def extents(self) -> array[int]:
+        """The sizes."""
+        return self.column(self._places.extent)
+
+    def version_numbers(self) -> Sequence[int]:
+        """The number of each symbol's version; see ``versions.py``."""
+        image, count = self._image, self.count
+        if DT_VERSYM not in image.tags:
+            return (0,) * count
+        what = "the symbol version table"
+        raw = image.at(image.tags[DT_VERSYM], what).bytes(self._start * 2, count * 2, what)
+        numbers = array("H", raw)
+        if sys.byteorder != image.layout.endian:
+            numbers.byteswap()
+        return numbers
+
+    def kinds(self) -> bytes:
+        """The code of each symbol's kind."""
+        return self.infos.translate(_KIND)
+
+    def defined(self) -> bytes:
+        """Whether each symbol is in this file: ``_YES`` or ``_NO``."""
+        size, at = self._places.size, self._places.section[1] * 2
+        low, high = self._raw[at::size], self._raw[at + 1 :: size]
+        either = int.from_bytes(low, "little") | int.from_bytes(high, "little")
+        return either.to_bytes(self.count, "little").translate(_NOT_ZERO)
+
+    def visible(self) -> bytes:
+        """Whether others see each symbol: ``_YES`` or ``_NO``."""
+        return self.others.translate(_VISIBLE)
+
+
+def _all_of(*columns: bytes) -> bytes:
+    """The bits that all columns have: one long number is quicker than many bytes."""
+    chosen = -1
+    for column in columns:
+        chosen &= int.from_bytes(column, "little")
+    return chosen.to_bytes(len(columns[0]), "little")
+
+
+def definitions(image: Image) -> Definitions:
+    """Read what can be found in the file, in its order."""
+    if DT_SYMTAB not in image.tags:
+        return Definitions((), (), (), (), ())
+    start, count = symbol_range(image, SYMBOLS_AT_MOST)
+    if count <= 0:
+        return Definitions((), (), (), (), ())
+    table = SymbolTable(image, start, count)
+    chosen = _all_of(table.kinds(), table.visible(), table.defined())
+    picked = _picker(chosen)
+    codes = picked(chosen)
+    addresses = picked(table.values())
+    names = image.strings().strings(picked(table.names()), "the name of a symbol")
+    numbers = picked(table.version_numbers())
+    version_of = _version_names(image, numbers)
+    found = Definitions(
+        names,
+        list(map(_KINDS.__getitem__, codes)),
+        list(map(version_of.__getitem__, numbers)),
+        addresses,
+        [number >= VERSION_HIDDEN for number in numbers],
+    )
+    if _UNTYPED in codes:
+        _settle_untyped(image, found)
+    return _without_markers(found, picked(table.sections))
+
+
+def _picker(chosen: bytes) -> Callable[[Sequence[int]], Sequence[int]]:
+    if _NO in chosen:
+        return lambda column: list(compress(column, chosen))
+    return lambda column: column
+
+
+def _version_names(image: Image, numbers: Iterable[int]) -> dict[int, str | None]:
+    """The name of each version number that occurs."""
+    present = set(numbers)
+    if not present or max(present) < versions.FIRST_NAMED_VERSION:
+        return dict.fromkeys(present)
+    names = {need.number: need.version for need in versions.needed(image)} | versions.given(image)
+    return {number: names.get(number & ~VERSION_HIDDEN) for number in present}
+
+
+def _settle_untyped(image: Image, found: Definitions) -> None:
+    executable = AddressMap((s.address, s.size, None) for s in image.loads if s.flags & PF_X)
+    kinds: list[ExportKind] = found.kinds  # type: ignore[assignment]  # made as a list above
+    for number, kind in enumerate(kinds):
+        if kind == _KINDS[_UNTYPED]:
+            is_code = executable.find(found.addresses[number]) is not None
+            kinds[number] = "function" if is_code else "data"
+
+
+def _without_markers(found: Definitions, sections: Sequence[int]) -> Definitions:
+    """Leave out the linker's symbols for versions, and symbols without a name."""
+    if SHN_ABS not in sections and "" not in found.names:
+        return found
+    rows = zip(found.names, found.versions, found.addresses, sections, strict=True)
+    keep = [
+        bool(name) and not (section == SHN_ABS and name == version and not address)
+        for name, version, address, section in rows
+    ]
+    return Definitions(
+        list(compress(found.names, keep)),
+        list(compress(found.kinds, keep)),
+        list(compress(found.versions, keep)),
+        list(compress(found.addresses, keep)),
+        list(compress(found.hidden, keep)),
+    )
+
+
+_new_export: Callable[[Iterable[Any]], Export] = partial(tuple.__new__, Export)
+
+
+def exports(image: Image) -> tuple[Export, ...]:
+    """List the defined dynamic symbols."""
+    names, kinds, version_names, addresses, hidden = definitions(image)
+    nothing = repeat(None)
+    rows = zip(names, kinds, version_names, addresses, nothing, hidden, nothing, strict=False)
+    return tuple(map(_new_export, rows))
+
+
+def _wanted(image: Image) -> Iterator[tuple[int, str, versions.NeededVersion | None, int, int]]:
+    """Number, name, version, kind and ``st_info`` of each symbol needed from elsewhere."""
+    count = symbol_count(image)
+    if count <= 1:
+        return
+    table = SymbolTable(image, 0, count)
+    kinds = table.kinds()
+    chosen = [
+        number
+        for number, section in enumerate(table.sections)
+        if section == SHN_UNDEF and kinds[number]
+    ]
+    offsets, numbers = table.names(), table.version_numbers()
+    names = image.strings().strings([offsets[n] for n in chosen], "the name of a symbol")
+    needs = {need.number: need for need in versions.needed(image)}
+    for number, name in zip(chosen, names, strict=True):
+        if name:
+            need = needs.get(numbers[number] & ~VERSION_HIDDEN)
+            yield number, name, need, kinds[number], table.infos[number]
+
+
+def imports(image: Image) -> tuple[Import, ...]:
+    """List the symbols needed from elsewhere."""
+    return tuple(
+        Import(
+            name,
+            _IMPORT_KINDS[kind],
+            need.library if need else None,
+            need.version if need else None,
+            info >> 4 == STB_WEAK,
         )
-        for number in set(numbers)
-    }
-    return lambda index: known[numbers[index]]
+        for _, name, need, kind, info in _wanted(image)
+    )
 
 
-def _defined_versions(image: Image) -> dict[int, str]:
-    names: dict[int, str] = {}
-    if DT_VERDEF not in image.tags:
-        return names
-    what = "the version definitions"
-    table = image.at(image.tags[DT_VERDEF], what)
-    word = image.layout.word
-    record = Struct(word.format[0] + VERDEF)
-    at = 0
-    while True:  # every step goes forward, and reads within the table
-        _, _, index, aux_count, _, aux, step = table.unpack(record, at, what)
-        if aux_count and index >= FIRST_NAMED_VERSION:
-            (name,) = table.unpack(word, at + aux, what)
-            names[index] = image.string(name, "the name of a version")
-        if not step:
-            return names
-        at += step
+def references(image: Image) -> tuple[Reference, ...]:
+    """List the symbols that the loader looks up elsewhere, because a relocation says so."""
+    now, later = bound_symbols(image)
+    # On MIPS, symbols of the global offset table are looked up without a relocation.
+    implicit = image.machine == EM_MIPS
+    return tuple(
+        Reference(
+            name,
+            need.version if need else None,
+            need.library if need else None,
+            info >> 4 == STB_WEAK,
+            number in later,
+        )
+        for number, name, need, _, info in _wanted(image)
+        if implicit or number in now or number in later
+    )
 
 
-def _code(image: Image) -> Callable[[int], bool]:
-    """Give the function that tells whether an address can be executed."""
-    executable = AddressMap((s[3], s[5], None) for s in image.loads if s[1] & PF_X)
-    return lambda address: executable.find(address) is not None
+def symbols(image: Image) -> tuple[Symbol, ...]:
+    """List all dynamic symbols but the empty first one, in the file's order."""
+    count = symbol_count(image)
+    if count <= 1:
+        return ()
+    table = SymbolTable(image, 0, count)
+    numbers = table.version_numbers()
+    version_of = _version_names(image, numbers)
+    names = image.strings().strings(table.names(), "the name of a symbol")
+    rows = zip(
+        names,
+        numbers,
+        table.infos,
+        table.kinds(),
+        table.others,
+        table.sections,
+        table.values(),
+        table.extents(),
+        strict=True,
+    )
+    found = [
+        Symbol(
+            name,
+            version_of[number],
+            number >= VERSION_HIDDEN,
+            _KINDS[kind],
+            BINDINGS.get(info >> 4, "other"),
+            VISIBILITIES[other & 3],
+            section != SHN_UNDEF,
+            value,
+            extent,
+        )
+        for name, number, info, kind, other, section, value, extent in rows
+    ]
+    return tuple(found[1:])
