@@ -94,3 +94,7 @@ class View:
     def compilers(self) -> tuple[str, ...]:
         """What compilers wrote of themselves."""
         return ()
+
+    def facts(self) -> dict[str, object]:
+        """What only this format has, as data that ``json.dumps`` can write."""
+        return {}

@@ -11,6 +11,8 @@ and binutils.
 
 from __future__ import annotations
 
+import re
+
 from libferry.binary.elf.layout import (
     EM_386,
     EM_AARCH64,
@@ -122,7 +124,10 @@ def _named(prefix: str, row: str) -> dict[int, str]:
 
 TYPES = {machine: _named(*row) for machine, row in _ROWS.items()}
 
+# "TPOFF" and "TPREL" are offsets from the thread pointer; with a D in front, which these
+# names also end in, from the start of the library's own block.
+_INITIAL_EXEC = re.compile(r"(?<!D)TP(OFF|REL)")
 INITIAL_EXEC = {
-    machine: {number for number, name in types.items() if "TPOFF" in name or "TPREL" in name}
+    machine: {number for number, name in types.items() if _INITIAL_EXEC.search(name)}
     for machine, types in TYPES.items()
 }

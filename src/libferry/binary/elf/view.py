@@ -226,6 +226,24 @@ class ElfView(View):
         with self.open() as window:
             yield from relocations.relocations(Image(window, self.headers))
 
+    def facts(self) -> dict[str, object]:
+        """What only ELF has, as data that ``json.dumps`` can write."""
+        return {
+            "flags": sorted(self.flags),
+            "hardening": self.hardening._asdict(),
+            "abi": self.abi._asdict(),
+            "properties": {name: list(found) for name, found in self.properties._asdict().items()},
+            "initialisers": self.initialisers._asdict(),
+            "static_tls": self.uses_static_tls,
+            "go_runtime": self.has_go_runtime,
+            "relr": self.has_relr,
+            "relocations": self.relocation_counts,
+            "audit": list(self.audit),
+            "filters": list(self.filters),
+            "auxiliary": list(self.auxiliary),
+            "loongarch_world": self.loongarch_world,
+        }
+
 
 def _debug(image: Image) -> Debug:
     identity = notes.build_id(image)
