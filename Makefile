@@ -78,12 +78,19 @@ build/msl-loadlib/%: $(VENV)/installed
 
 # what others built for other systems, to read and to resolve (tests/wheels.py)
 wheels: build/wheels/macos-arm64 build/wheels/macos-x86_64
+wheels: build/wheels/windows-x64 build/wheels/windows-x86 build/wheels/windows-arm64
 
 build/wheels/macos-arm64: PLATFORM := macosx_14_0_arm64
 build/wheels/macos-arm64: PACKAGES := numpy==2.5.5 pillow==13.0.0 lxml==6.1.3 \
 	cryptography==50.0.2 grpcio==1.85.1 pyzmq==27.3.0 orjson==3.13.0 markupsafe==3.0.4
 build/wheels/macos-x86_64: PLATFORM := macosx_11_0_x86_64
 build/wheels/macos-x86_64: PACKAGES := numpy==2.5.5 pillow==13.0.0 psutil==7.2.2
+build/wheels/windows-x64: PLATFORM := win_amd64
+build/wheels/windows-x64: PACKAGES := numpy==2.5.5 pyzmq==27.3.0 grpcio==1.85.1
+build/wheels/windows-x86: PLATFORM := win32
+build/wheels/windows-x86: PACKAGES := pywin32==312 cffi==2.1.1
+build/wheels/windows-arm64: PLATFORM := win_arm64
+build/wheels/windows-arm64: PACKAGES := cffi==2.1.1 msgpack==1.2.4 numpy==2.5.5
 build/wheels/%: $(VENV)/installed
 	rm -rf $@ $@.part
 	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --platform $(PLATFORM) \

@@ -32,6 +32,15 @@ class AddressMap(Generic[Part]):
         start, size, part = self._parts[index]
         return (address - start, part) if address - start < size else None
 
+    def around(self, address: int) -> tuple[int, int, Part] | None:
+        """Give the addresses from and up to which ``find`` gives the same part, and it."""
+        index = bisect_right(self._starts, address) - 1
+        if self.find(address) is None:
+            return None
+        start, size, part = self._parts[index]
+        after = self._starts[index + 1] if index + 1 < len(self._starts) else start + size
+        return start, min(start + size, after), part
+
 
 def _start(part: tuple[int, int, object]) -> int:
     return part[0]

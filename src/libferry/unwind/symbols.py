@@ -17,6 +17,7 @@ from typing import NamedTuple
 from libferry.binary import pe
 from libferry.binary.elf import Image
 from libferry.binary.elf.functions import functions
+from libferry.binary.pe.exports import exports
 from libferry.binary.window import Window
 from libferry.errors import FerryError
 from libferry.unwind.limits import Budget, NotUnwindable
@@ -91,7 +92,7 @@ def of_pe(window: Window) -> SymbolTable:
     """
     try:
         image = pe.Image(window)
-        found = [export for export in pe.exports(window) if export.kind == "function"]
+        found = [export for export in exports(window) if export.kind == "function"]
         others = set(pe.function_starts(image)) - {export.address for export in found}
     except FerryError:
         found, others = [], set()
