@@ -62,6 +62,10 @@ class BadArchive(BadBinary):
     """A package, archive or image that cannot be unpacked: damaged, hostile, too large."""
 
 
+class TargetError(FerryError, ValueError):
+    """The file does not describe a target: a misspelled key, a value of the wrong kind."""
+
+
 class NoRunner(FerryError):
     """The library is sound, but this machine has nothing that can host it."""
 

@@ -1,6 +1,6 @@
 """Where a library shall run: systems as data, described or at hand."""
 
-from libferry.target.choose import list_targets, system_for, this
+from libferry.target.choose import list_targets, system_for, target_for, this
 from libferry.target.described import DescribedSystem
 from libferry.target.model import Given, Target
 from libferry.target.root import RootSystem
@@ -15,5 +15,6 @@ __all__ = [
     "Target",
     "list_targets",
     "system_for",
+    "target_for",
     "this",
 ]

@@ -1,0 +1,144 @@
+"""The targets of the list, against the packages of the systems themselves."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from libferry.errors import LibraryNotFound
+from libferry.target import DescribedSystem, list_targets, system_for, this
+
+NAMES = [name for name in list_targets() if name != "this"]
+
+
+def versions_of(file: Path) -> frozenset[str]:
+    """What readelf says that a library gives."""
+    said = subprocess.run(
+        ["readelf", "--version-info", "--wide", file], capture_output=True, text=True, check=True
+    ).stdout
+    given = re.search(r"'\.gnu\.version_d'.*?(?=Version needs|\Z)", said, re.DOTALL)
+    names = re.findall(r"Flags: (?!BASE).*Name: (\S+)", given[0]) if given else []
+    return frozenset(names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_target_has_a_c_library_in_the_folder_where_its_loader_looks(name: str) -> None:
+    system = system_for(name)
+    target = system.target
+    assert target.name == name
+    assert target.version
+    assert target.page_size in (4096, 16384, 65536)
+    if target.os != "linux":
+        return
+    assert target.interpreter is not None
+    assert system.find(target.interpreter) is not None
+    if target.loader == "glibc":
+        found = system.find(f"{target.default_paths[0]}/libc.so.6")
+        assert found is not None
+        assert found.given is not None
+        newest = ".".join(map(str, target.version))
+        assert all(
+            tuple(map(int, one[6:].split("."))) <= target.version
+            for one in found.given.versions or ()
+            if re.fullmatch(r"GLIBC_[\d.]+", one)
+        ), newest
+
+
+@pytest.mark.needs("readelf", install="apt-get install binutils")
+def test_debian_12_has_the_versions_that_this_machine_has() -> None:
+    here = this()
+    if "Debian GNU/Linux 12" not in here.target.title or here.target.cpu != "x86_64":
+        pytest.skip("this is no Debian 12 for amd64")
+    described = system_for("debian-12-amd64").target
+    assert described.default_paths == here.target.default_paths
+    assert described.lib == here.target.lib
+    assert described.interpreter == here.target.interpreter
+    for name, given in described.given.items():
+        found = here.find(given.path)
+        assert found is not None, name
+        assert found.file is not None
+        assert versions_of(found.file) == given.versions, name
+
+
+CROSS = [  # Debian 12's cross packages have the libraries of the other CPUs' libc6
+    ("debian-12-arm64", "/usr/aarch64-linux-gnu/lib", "libc6-arm64-cross"),
+    ("debian-12-armhf", "/usr/arm-linux-gnueabihf/lib", "libc6-armhf-cross"),
+]
+
+
+@pytest.mark.needs("readelf", install="apt-get install binutils")
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        pytest.param(
+            name,
+            folder,
+            marks=pytest.mark.needs(f"{folder}/libc.so.6", install=f"apt-get install {package}"),
+        )
+        for name, folder, package in CROSS
+    ],
+)
+def test_other_cpus_have_the_versions_of_their_own_glibc(name: str, folder: str) -> None:
+    seen = 0
+    for soname, given in system_for(name).target.given.items():
+        file = Path(folder, soname)
+        if file.exists() and given.versions and any("GLIBC" in one for one in given.versions):
+            assert versions_of(file) == given.versions, soname
+            seen += 1
+    assert seen > 5
+
+
+def test_kylin_v10_is_three_systems() -> None:
+    versions = {
+        name: system_for(name).target.version
+        for name in (
+            "kylin-v10-server-arm64",
+            "kylin-v10-desktop-arm64",
+            "kylin-v10-desktop-2.23-arm64",
+        )
+    }
+    assert list(versions.values()) == [(2, 28), (2, 31), (2, 23)]
+
+
+def test_the_worlds_of_loongarch_have_loaders_and_versions_of_their_own() -> None:
+    old = system_for("loongnix-20-loong64-old-world").target
+    new = system_for("openeuler-24.03-loong64").target
+    assert (old.abi, old.interpreter) == ("old-world", "/lib64/ld.so.1")
+    assert new.abi == "new-world"
+    assert new.interpreter == "/lib64/ld-linux-loongarch-lp64d.so.1"
+    assert not (old.given["libc.so.6"].versions or set()) & (
+        new.given["libc.so.6"].versions or set()
+    ) - {"GLIBC_PRIVATE"}
+
+
+def test_options_behind_the_name_change_the_machine() -> None:
+    assert system_for("rocky-8-arm64").target.page_size == 65536
+    assert system_for("rocky-8-arm64+4k").target.page_size == 4096
+    assert "x86-64-v3" in system_for("debian-12-amd64+x86-64-v3").target.isa
+    assert system_for("debian-12-amd64+zhaoxin").target.isa == {"x86-64", "x86-64-v2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("debain-12-amd64", "debian-12-amd64"),
+        ("nothing", "libferry target list"),
+        ("rocky-8-arm64+63k", "64k"),
+        ("missing/file.toml", "libferry target list"),
+    ],
+)
+def test_an_unknown_name_gets_a_hint(name: str, hint: str) -> None:
+    with pytest.raises(LibraryNotFound) as error:
+        system_for(name)
+    assert hint in error.value.hint
+
+
+def test_a_described_system_does_not_claim_what_it_does_not_know() -> None:
+    system = system_for("debian-12-amd64")
+    assert isinstance(system, DescribedSystem)
+    assert system.find("/usr/lib/x86_64-linux-gnu/libz.so.1") is not None
+    assert system.find("/usr/lib/x86_64-linux-gnu/libpng16.so.16") is None
+    assert not system.complete
