@@ -110,6 +110,8 @@ class Options:
         working_directory: what relative and empty search paths mean.
         secure: set-user-ID, hardened runtime: the environment is ignored.
         now: whether all symbols are bound at once (``RTLD_NOW``).
+        symbols: whether to look up every symbol, as ``ldd -r`` does; without, what is loaded
+            and its versions are all.
         flags: Windows' ``LOAD_*`` flags by name, and ``AddDllDirectory`` folders.
     """
 
@@ -118,6 +120,7 @@ class Options:
     working_directory: str = "/"
     secure: bool = False
     now: bool = False
+    symbols: bool = True
     flags: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
 

@@ -13,33 +13,44 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from libferry.binary.elf import Image
-from libferry.binary.model import Binary, VersionNeed
-from libferry.binary.opening import open_window
+from libferry.binary.elf import Image, versions
+from libferry.binary.elf.layout import (
+    DT_AUXILIARY,
+    DT_FILTER,
+    DT_FLAGS,
+    DT_FLAGS_1,
+    DT_NEEDED,
+    DT_RELR,
+    DT_RPATH,
+    DT_RUNPATH,
+    DT_SONAME,
+    DT_VERDEF,
+    ET_DYN,
+    ET_EXEC,
+    ProgramHeader,
+    layout_of,
+)
+from libferry.binary.elf.view import ElfView
+from libferry.binary.model import Binary
 from libferry.errors import BadBinary, FerryError
 from libferry.loader.glibc import rules
 from libferry.target.model import Target
 from libferry.target.system import Found, System
 
-# gABI, "Dynamic Section", and elf.h for the GNU ones
-DT_NEEDED, DT_SONAME, DT_RPATH, DT_SYMBOLIC, DT_TEXTREL = 1, 14, 15, 16, 22
-DT_BIND_NOW, DT_RUNPATH, DT_FLAGS, DT_RELR = 24, 29, 30, 36
-DT_FLAGS_1, DT_VERDEF, DT_VERNEED = 0x6FFFFFFB, 0x6FFFFFFC, 0x6FFFFFFE
-DT_AUXILIARY, DT_FILTER = 0x7FFFFFFD, 0x7FFFFFFF
-DF_SYMBOLIC, DF_TEXTREL, DF_BIND_NOW, DF_STATIC_TLS = 0x2, 0x4, 0x8, 0x10
-DF_1_NOW, DF_1_INITFIRST, DF_1_NOOPEN = 0x1, 0x20, 0x40
-DF_1_NODEFLIB, DF_1_PIE = 0x800, 0x08000000
+if TYPE_CHECKING:
+    from libferry.loader.glibc.symbols import Symbols
 
-ET_EXEC, ET_DYN = 2, 3
-PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_TLS = 1, 2, 4, 7
-PT_GNU_STACK, PT_GNU_PROPERTY = 0x6474E551, 0x6474E553
-PF_X = 1
+# gABI, "Dynamic Section", and elf.h for the GNU ones: the older tags of some flags, and flags
+DT_SYMBOLIC, DT_TEXTREL, DT_BIND_NOW = 16, 22, 24
+DF_SYMBOLIC, DF_TEXTREL, DF_BIND_NOW = 0x2, 0x4, 0x8
+DF_1_NOW, DF_1_INITFIRST, DF_1_NOOPEN, DF_1_NODEFLIB = 0x1, 0x20, 0x40, 0x800
 
 HEADER_BYTES = 832  # struct filebuf: sizeof buf, of 64-bit loaders
 
-LOADED_TAGS = {DT_NEEDED: "needed", DT_AUXILIARY: "auxiliary", DT_FILTER: "filter"}
+LOADED_TAGS = {DT_NEEDED, DT_AUXILIARY, DT_FILTER}
 
 
 class Verdict(NamedTuple):
@@ -58,18 +69,6 @@ class Verdict(NamedTuple):
     source: str = rules.VERIFY
 
 
-class Load(NamedTuple):
-    """A program header."""
-
-    type: int
-    flags: int
-    offset: int
-    address: int
-    file_size: int
-    memory_size: int
-    alignment: int
-
-
 class Facts:
     """One file.
 
@@ -78,13 +77,15 @@ class Facts:
         verdict: what ``open_verify`` says.
         broken: why it cannot be read as far as a loader reads it; then all below is empty.
         binary: what it says of itself, for the people who ask; None if only described.
+        view: the same in ELF's own words; None if it cannot be read, or is only described.
         type: e_type.
-        headers: its program headers.
+        segments: its program headers.
         needs: (tag, name) of what it asks for, with filters, in its order.
         soname, rpath, runpath: as in the file; None if they are not there. RPATH is None
             if there is a RUNPATH, as the loader has it.
         flags, flags_1: DT_FLAGS with the older tags of the same meaning, DT_FLAGS_1.
-        versions_needed: by library.
+        symbols: what others bind to here, and what it binds to; read when it is asked for.
+        versions_needed: of which library.
         versions: the ones that it has; None without DT_VERDEF.
         relr: whether it has packed relocations.
     """
@@ -95,17 +96,19 @@ class Facts:
         "flags",
         "flags_1",
         "found",
-        "headers",
+        
         "needs",
         "relr",
         "rpath",
         "runpath",
+        "segments",
         "soname",
         "symbols",
         "type",
         "verdict",
         "versions",
         "versions_needed",
+        "view",
     )
 
     def __init__(self, found: Found, verdict: Verdict) -> None:
@@ -114,20 +117,21 @@ class Facts:
         self.broken: BadBinary | None = None
         self.binary: Binary | None = None
         self.type = ET_DYN
-        self.headers: tuple[Load, ...] = ()
+        self.view: ElfView | None = None
+        self.segments: Sequence[ProgramHeader] = ()
         self.needs: tuple[tuple[int, str], ...] = ()
         self.soname: str | None = None
         self.rpath: str | None = None
         self.runpath: str | None = None
         self.flags = self.flags_1 = 0
-        self.versions_needed: tuple[VersionNeed, ...] = ()
+        self.versions_needed: Sequence[versions.NeededVersion] = ()
         self.versions: frozenset[str] | None = None
         self.relr = False
-        self.symbols: object = None
+        self.symbols: Symbols | None = None
 
-    def of_type(self, kind: int) -> Load | None:
+    def of_type(self, kind: int) -> ProgramHeader | None:
         """The first program header of a type."""
-        for header in self.headers:
+        for header in self.segments:
             if header.type == kind:
                 return header
         return None
@@ -141,92 +145,54 @@ def read_facts(found: Found, system: System) -> Facts:
             facts.soname = found.given.name
             facts.versions = found.given.versions
         return facts
-    verdict, kind, headers = verify(found, system.target)
+    verdict, facts_type, raw = verify(found, system.target)
     facts = Facts(found, verdict)
     if verdict.skip or verdict.fatal:
         return facts
-    facts.type, facts.headers = kind, headers
+    facts.type = facts_type
     try:
         facts.binary = binary = system.read(found)
-        facts.soname = binary.soname
-        _dynamic(facts, found)
+        view = binary.view
+        assert isinstance(view, ElfView)  # it begins with ELF's magic
+        facts.segments = view.headers.segments
+        _dynamic(facts, view)
     except BadBinary as error:
         facts.broken = error
+        facts.segments = _program_headers(raw, system.target)
     except FerryError as error:
         facts.verdict = Verdict(fatal=str(error))
     return facts
 
 
-def _dynamic(facts: Facts, found: Found) -> None:
-    assert found.file is not None
-    with open_window(found.file) as window:
-        image = Image(window)
+def _dynamic(facts: Facts, view: ElfView) -> None:
+    with view.open() as window:
+        image = Image(window, view.headers)
         tags = image.tags
         facts.needs = tuple(
             (tag, image.string(value, "the name of a needed library"))
             for tag, value in image.entries
             if tag in LOADED_TAGS
         )
-        facts.flags = (
-            tags.get(DT_FLAGS, 0)
-            | (DF_SYMBOLIC if DT_SYMBOLIC in tags else 0)
-            | (DF_TEXTREL if DT_TEXTREL in tags else 0)
-            | (DF_BIND_NOW if DT_BIND_NOW in tags else 0)
-        )
-        facts.flags_1 = tags.get(DT_FLAGS_1, 0)
+        if DT_SONAME in tags:
+            facts.soname = image.string(tags[DT_SONAME], "the soname")
         # elf/get-dynamic-info.h: "When both DT_RPATH and DT_RUNPATH are present ignore
         # DT_RPATH".
         if DT_RUNPATH in tags:
             facts.runpath = image.string(tags[DT_RUNPATH], "the runpath")
         elif DT_RPATH in tags:
             facts.rpath = image.string(tags[DT_RPATH], "the rpath")
-        facts.relr = DT_RELR in tags
-        if DT_VERNEED in tags:
-            facts.versions_needed = _needed_versions(image)
+        facts.versions_needed = versions.needed(image)
         if DT_VERDEF in tags:
-            facts.versions = _defined_versions(image)
-
-
-def _needed_versions(image: Image) -> tuple[VersionNeed, ...]:
-    """Linux Standard Base, Core, 10.7.3 "Version Requirements": Verneed and Vernaux."""
-    what = "the version needs"
-    table = image.at(image.tags[DT_VERNEED], what)
-    order = image.layout.word.format[0]
-    need, aux = struct.Struct(order + "HHIII"), struct.Struct(order + "IHHII")
-    needs = []
-    at = 0
-    while True:
-        _, _, file, first, step = table.unpack(need, at, what)
-        library = image.string(file, "the name of a needed library")
-        one = at + first
-        while True:
-            _, flags, _, name, further = table.unpack(aux, one, what)
-            version = image.string(name, "the name of a version")
-            needs.append(VersionNeed(library, version, bool(flags & 2)))  # VER_FLG_WEAK
-            if not further:
-                break
-            one += further
-        if not step:
-            return tuple(needs)
-        at += step
-
-
-def _defined_versions(image: Image) -> frozenset[str]:
-    """The same, 10.7.2 "Version Definitions"; the base version counts as well."""
-    what = "the version definitions"
-    table = image.at(image.tags[DT_VERDEF], what)
-    order = image.layout.word.format[0]
-    record = struct.Struct(order + "HHHHIII")
-    word = image.layout.word
-    names = set()
-    at = 0
-    while True:
-        _, _, _, count, _, aux, step = table.unpack(record, at, what)
-        if count:
-            names.add(image.string(table.unpack(word, at + aux, what)[0], "a version's name"))
-        if not step:
-            return frozenset(names)
-        at += step
+            facts.versions = frozenset(versions.given(image).values())
+    facts.flags = (
+        tags.get(DT_FLAGS, 0)
+        | (DF_SYMBOLIC if DT_SYMBOLIC in tags else 0)
+        | (DF_TEXTREL if DT_TEXTREL in tags else 0)
+        | (DF_BIND_NOW if DT_BIND_NOW in tags else 0)
+    )
+    facts.flags_1 = tags.get(DT_FLAGS_1, 0)
+    facts.relr = DT_RELR in tags
+    facts.view = view
 
 
 _HEADERS = {
@@ -234,20 +200,22 @@ _HEADERS = {
     for bits in (32, 64)
     for order in "<>"
 }
-_SEGMENTS = {
-    (bits, order): struct.Struct(order + ("IIQQQQQQ" if bits == 64 else "IIIIIIII"))
-    for bits in (32, 64)
-    for order in "<>"
-}
+_PROGRAM_HEADER_BYTES = {32: 32, 64: 56}
 _CLASSES = {32: 1, 64: 2}
 
 
-def verify(found: Found, target: Target) -> tuple[Verdict, int, tuple[Load, ...]]:
-    """What ``open_verify`` says of a file, with its e_type and program headers."""
+def _program_headers(raw: bytes, target: Target) -> Sequence[ProgramHeader]:
+    """The program headers of a file that cannot be read any further."""
+    layout = layout_of(_CLASSES[target.bits], 1 if target.endian == "little" else 2)
+    return list(map(ProgramHeader._make, layout.segment.rows(raw)))
+
+
+def verify(found: Found, target: Target) -> tuple[Verdict, int, bytes]:
+    """What ``open_verify`` says of a file, with its e_type and program headers as bytes."""
     assert found.file is not None
     order = "<" if target.endian == "little" else ">"
-    header, segment = _HEADERS[target.bits, order], _SEGMENTS[target.bits, order]
-    none: tuple[Load, ...] = ()
+    header = _HEADERS[target.bits, order]
+    none = b""
     try:
         fd = os.open(found.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -267,7 +235,7 @@ def verify(found: Found, target: Target) -> tuple[Verdict, int, tuple[Load, ...]
             return Verdict(skip="it is for another CPU", id="wrong-machine"), 0, none
         if kind not in (ET_DYN, ET_EXEC):
             return Verdict(fatal="only ET_DYN and ET_EXEC can be loaded"), 0, none
-        if size != segment.size:
+        if size != _PROGRAM_HEADER_BYTES[target.bits]:
             return Verdict(fatal="ELF file's phentsize not the expected size"), 0, none
         raw = start[offset : offset + count * size]
         if len(raw) < count * size:
@@ -279,15 +247,7 @@ def verify(found: Found, target: Target) -> tuple[Verdict, int, tuple[Load, ...]
         return Verdict(fatal=f"cannot read file data: {reason}"), 0, none
     finally:
         os.close(fd)
-    if target.bits == 64:
-        headers = tuple(
-            Load(t, f, o, v, fs, ms, a) for t, f, o, v, _, fs, ms, a in segment.iter_unpack(raw)
-        )
-    else:
-        headers = tuple(
-            Load(t, f, o, v, fs, ms, a) for t, o, v, _, fs, ms, f, a in segment.iter_unpack(raw)
-        )
-    return Verdict(), kind, headers
+    return Verdict(), kind, raw
 
 
 def _verify_identification(start: bytes, target: Target) -> Verdict | None:

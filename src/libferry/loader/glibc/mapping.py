@@ -16,13 +16,9 @@ Source: glibc ``elf/dl-load.c``, ``_dl_lookup_map`` and ``_dl_map_object_from_fd
 
 from __future__ import annotations
 
+from libferry.binary.elf.layout import DT_AUXILIARY, DT_NEEDED
 from libferry.loader.glibc import rules, tokens
-from libferry.loader.glibc.facts import (
-    DF_1_NODEFLIB,
-    DT_AUXILIARY,
-    DT_NEEDED,
-    Facts,
-)
+from libferry.loader.glibc.facts import DF_1_NODEFLIB, Facts
 from libferry.loader.glibc.places import Located, Place, Places, Plan
 from libferry.loader.glibc.refusals import refusal
 from libferry.loader.model import Node, Problem, Step

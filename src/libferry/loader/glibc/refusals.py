@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from libferry.loader.glibc import rules
-from libferry.loader.glibc.facts import (
-    DF_1_NOOPEN,
+from libferry.binary.elf.layout import (
     DF_1_PIE,
     ET_DYN,
     PF_X,
     PT_DYNAMIC,
     PT_GNU_STACK,
     PT_LOAD,
-    Facts,
 )
+from libferry.loader.glibc import rules
+from libferry.loader.glibc.facts import DF_1_NOOPEN, Facts
 from libferry.loader.model import Problem
 from libferry.target.model import Target
 
@@ -37,7 +36,7 @@ def refusal(facts: Facts, path: str, name: str, process: Process) -> Problem | N
     target = process.places.target
     if facts.found.file is None:
         return None
-    loads = [header for header in facts.headers if header.type == PT_LOAD]
+    loads = [header for header in facts.segments if header.type == PT_LOAD]
     page = target.page_size - 1
     old = rules.ALIGNED_LOAD.holds(target.version)
 

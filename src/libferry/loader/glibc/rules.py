@@ -135,10 +135,10 @@ TLS_BIT = 63  # _DL_HWCAP_TLS_MASK
 ABI_VERSIONS = {0: 1, 3: 5}
 ARM_ABI = 64
 
-# PT_LOADs for which the kernel's page is too large fail; so do stacks: bytes of thread-local
-# storage that a library loaded later can have in the static block. elf/dl-tls.c: LEGACY_TLS
-# is chosen so that the sum remains what TLS_STATIC_SURPLUS was (64 + 16 * 100).
+# Bytes that are left in the static block of thread-local storage for what comes later.
+# elf/dl-tls.c: LEGACY_TLS is chosen so that the sum remains what TLS_STATIC_SURPLUS was
+# before 2.32 (64 + DL_NNS * 100).
 STATIC_TLS_SURPLUS = 1664
-# of which this much is left for code that only goes faster by it: glibc.rtld.optional_static_tls
-STATIC_TLS_OPTIONAL_SINCE: Version = (2, 32)
-STATIC_TLS_OPTIONAL = 512
+THREAD_ALIGNMENT = 64  # TCB_ALIGNMENT, sysdeps/*/nptl/tls.h
+
+X86_BASELINE = "x86-64-baseline"  # every x86-64 CPU has it

@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 
 from libferry.binary.model import Binary
-from libferry.loader.glibc import rules, versions
+from libferry.loader.glibc import requirements, rules, symbols, versions
 from libferry.loader.glibc.mapping import Loaded, Process
 from libferry.loader.glibc.ordering import initialisers
 from libferry.loader.glibc.places import Places
@@ -25,19 +25,29 @@ def start(binary: Binary, path: str, places: Places, options: Options) -> Resolu
     found = places.system.find(path) or Found(path, path, ("file", path), binary.path)
     if binary.kind == "executable" and options.host is None:
         node, order, scope = _program(process, found)
-        new = process.loaded
+        new, in_scope, before = process.loaded, order, []
     else:
         scope = _host(process, options)
-        before = len(process.loaded)
+        before = list(process.loaded)
         process.dlopened = True
         node = Node(path)
         root = process.load(node, path, None)
         order = process.needs_of(root, []) if root is not None else []
         # the C library, if this is the first to ask for it, is shown below it like the others
-        new = process.loaded[before:]
+        new = process.loaded[len(before) :]
+        in_scope = [*before, *order]
+    started = initialisers(order, places.version) if order else []
     for one in new:
         process.problems += versions.check(one, process)
-    started = initialisers(order, places.version) if order else []
+    process.problems += requirements.isa_levels(new, places.target)
+    # the loader comes to the rest, which is relocation, only if all else is well
+    if options.symbols and not process.problems:
+        if process.dlopened:
+            fresh = {id(one) for one in new}
+            relocated = [one for one in started if id(one) in fresh]
+            process.problems += requirements.static_tls(relocated, before, places.target)
+        now = options.now or bool(options.environment.get("LD_BIND_NOW"))
+        process.problems += symbols.check(new, in_scope, now)
     return Resolution(
         target=places.target,
         root=node,
