@@ -96,7 +96,6 @@ class Facts:
         "flags",
         "flags_1",
         "found",
-        
         "needs",
         "relr",
         "rpath",

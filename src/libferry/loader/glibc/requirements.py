@@ -79,9 +79,7 @@ def static_tls(
             left = (left - size) // alignment * alignment
             continue
         message = f"{one.path}: cannot allocate memory in static TLS block"
-        yield Problem(
-            "static-tls-exhausted", one.path, one.path, message, "load", rules.STATIC_TLS
-        )
+        yield Problem("static-tls-exhausted", one.path, one.path, message, "load", rules.STATIC_TLS)
 
 
 def _is_static(facts: Facts) -> bool:

@@ -141,4 +141,11 @@ ARM_ABI = 64
 STATIC_TLS_SURPLUS = 1664
 THREAD_ALIGNMENT = 64  # TCB_ALIGNMENT, sysdeps/*/nptl/tls.h
 
+# The loader that programs of the old and of the new world ask for: Loongnix 20's gcc, and
+# glibc 2.36 sysdeps/unix/sysv/linux/loongarch/shlib-versions
+LOONGARCH_LOADERS = {
+    "/lib64/ld.so.1": "old-world",
+    "/lib64/ld-linux-loongarch-lp64d.so.1": "new-world",
+}
+
 X86_BASELINE = "x86-64-baseline"  # every x86-64 CPU has it

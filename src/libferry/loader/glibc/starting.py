@@ -88,11 +88,11 @@ def _interpreter(process: Process, program: Loaded, path: str | None) -> None:
     if path is None:
         return
     if process.places.system.find(path) is None:
-        old, id, message = "new-world", "missing-interpreter", f"{path}: No such file or directory"
-        if target.cpu == "loongarch64" and target.abi:
-            id = "loongarch-world"
+        # LoongArch has two systems, whose programs ask for different loaders
+        other_world = target.cpu == "loongarch64" and path in rules.LOONGARCH_LOADERS
+        id = "loongarch-world" if other_world else "missing-interpreter"
+        message = f"{path}: No such file or directory"
         complete = process.places.system.complete or path != target.interpreter
-        del old
         process.problems.append(
             Problem(
                 *(id, program.path, path, message),

@@ -61,9 +61,7 @@ class Symbols:
         try:
             self.given = facts.view.definitions
             self.wanted = {
-                (one.name, one.version): one.lazy
-                for one in facts.view.references
-                if not one.weak
+                (one.name, one.version): one.lazy for one in facts.view.references if not one.weak
             }
             self.first = next(iter(facts.view.versions_given), None)
         except BadBinary:
@@ -81,9 +79,10 @@ class Symbols:
         there = self.names.get(name, ())
         if version is not None:
             return any(given is None and default for given, default in there)
-        return any(
-            given is None or given == self.first for given, _ in there
-        ) or 1 == sum(default for _, default in there)
+        return (
+            any(given is None or given == self.first for given, _ in there)
+            or sum(default for _, default in there) == 1
+        )
 
 
 def symbols_of(facts: Facts) -> Symbols:
