@@ -13,7 +13,7 @@ import libferry
 
 def in_a_fresh_process(script: str) -> str:
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd="/"
     ).stdout.strip()
 
 
@@ -42,3 +42,14 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
 
 def test_a_name_is_the_same_object_each_time() -> None:
     assert libferry.load is libferry.runtime.load is libferry.load
+
+
+def test_a_quick_question_does_not_wait_for_what_it_does_not_need() -> None:
+    """Each of these takes longer to import than the answer takes."""
+    script = (
+        "import sys\n"
+        "from libferry.cli import main\n"
+        f"main(['check', {sys.executable!r}])\n"
+        "print(sorted({'pydantic', 'rich', 'libferry.runtime'} & set(sys.modules)))"
+    )
+    assert in_a_fresh_process(script).splitlines()[-1] == "[]"

@@ -15,7 +15,6 @@ the current folder upwards; a ``pyproject.toml`` that says nothing of libferry i
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +94,8 @@ def read_config(path: Path) -> Config:
 
 
 def _read(path: Path) -> Config | None:
+    import tomllib  # late: most runs have no settings
+
     def fail(happened: str, hint: str) -> NoReturn:
         raise SettingsError(f"read the settings in {path}", happened, hint=hint)
 

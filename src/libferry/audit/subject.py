@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from libferry.audit.selection import Selection
 from libferry.loader.model import Node, Options, Resolution
@@ -100,9 +99,9 @@ class Subject:
         """
         if self.system is None or self.binary.kind == "object" or not self.at_home:
             return None
-        loader: Any = import_module("libferry.loader")
-        made: Resolution = loader.resolve(self.binary, self.system, self.settings.loading)
-        return made
+        from libferry.loader import resolve
+
+        return resolve(self.binary, self.system, self.settings.loading)
 
     def process(self) -> Iterator[Node]:
         """All libraries of the process that have a file: the program's, then this one's."""

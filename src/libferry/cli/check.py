@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from libferry.cli import output
+from libferry.cli.commands import Plain
 from libferry.cli.failure import NO, UNKNOWN, UsageError
+
+PARSER = {"cls": Plain}
 
 _EXIT_CODES = {True: 0, False: NO, None: UNKNOWN}
 
 
 def command(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE...", help="Libraries or programs.")
+        list[str] | None, typer.Argument(metavar="FILE...", help="Libraries or programs.")
     ] = None,
     target: Annotated[
         str | None,
@@ -27,7 +30,7 @@ def command(
         ),
     ] = None,
     sysroot: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The root folder of that system.")
+        str | None, typer.Option(metavar="DIR", help="The root folder of that system.")
     ] = None,
     host: Annotated[
         str | None,
@@ -37,7 +40,7 @@ def command(
         bool, typer.Option("--now", help="Bind all functions at once (RTLD_NOW).")
     ] = False,
     contract: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FILE", help="A header or contract with all that it is to export."),
     ] = None,
     together: Annotated[
@@ -51,7 +54,7 @@ def command(
         list[str] | None, typer.Option(metavar="RULES", help="Ask all but these.")
     ] = None,
     config: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE",
             help="Settings; otherwise the nearest libferry.toml, or pyproject.toml with "
@@ -59,10 +62,10 @@ def command(
         ),
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Leave out the findings in there.")
+        str | None, typer.Option(metavar="FILE", help="Leave out the findings in there.")
     ] = None,
     write_baseline: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--write-baseline", metavar="FILE", help="Write down all findings as known."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning is a no, too.")] = False,
@@ -103,7 +106,7 @@ def command(
     from libferry.audit.config import find_config, read_config
     from libferry.audit.text import lines
 
-    settings = read_config(config) if config else find_config(Path())
+    settings = read_config(Path(config)) if config else find_config(Path())
     question = question_of(
         settings,
         target=target,
@@ -118,11 +121,11 @@ def command(
     )
     report = check_files(files, question)
     if write_baseline:
-        count = write_down(write_baseline, report.findings)
+        count = write_down(Path(write_baseline), report.findings)
         output.line(f"{write_baseline}: {count} findings are known from now on")
         return 0
     if known := baseline or settings.baseline:
-        report = read_baseline(known).without_known(report, strict=question.strict)
+        report = read_baseline(Path(known)).without_known(report, strict=question.strict)
     for text, style in lines(report, notes=notes, tree=tree):
         output.line(text, style)
     return _EXIT_CODES[report.answer]

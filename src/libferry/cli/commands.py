@@ -11,15 +11,17 @@ parser is to know besides is in ``PARSER``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 NAMES = (
     "call",
     "inspect",
+    "check",
     "layout",
     "doctor",
     "run",
@@ -36,6 +38,19 @@ STYLE: Mapping[str, Any] = {
 }
 
 
+class Plain(TyperCommand):
+    """A command that takes its words as they are: text, lists of text, and yes or no.
+
+    Newer typers check and convert each word by pydantic, and to import that takes as long
+    as the whole answer to a quick question. Nothing is to be converted here, and no word
+    may be required.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Give all options and arguments, ``--help`` among them."""
+        return _as_they_are(super().get_params(ctx))
+
+
 class Commands(TyperGroup):
     """The group of all commands."""
 
@@ -44,11 +59,26 @@ class Commands(TyperGroup):
         # the option parser looks here for names, also for near ones
         self.commands: dict[str, Any] = dict.fromkeys(NAMES)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Give all options of the group itself; see ``Plain``."""
+        return _as_they_are(super().get_params(ctx))
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Give a command, or None; ``ctx`` is click's context."""
         if cmd_name in NAMES and self.commands[cmd_name] is None:
             self.commands[cmd_name] = _make(cmd_name)
         return self.commands.get(cmd_name)
+
+
+def _as_they_are(parameters: list[Any]) -> list[Any]:
+    """Put something short in the place of click's ``Parameter.process_value``."""
+    for parameter in parameters:
+        vars(parameter)["process_value"] = partial(_as_it_is, parameter)
+    return parameters
+
+
+def _as_it_is(parameter: Any, context: Any, value: Any) -> Any:
+    return parameter.callback(context, parameter, value) if parameter.callback else value
 
 
 def _make(name: str) -> Any:
