@@ -222,6 +222,10 @@ class LibraryCrashed(FerryError):
 _IN_A_ROW = 4  # registers, in a report
 
 
+class BuildError(FerryError):
+    """The source could not be compiled, or there is no compiler."""
+
+
 class NoDump(FerryError):
     """The minidump could not be written."""
 

@@ -5,6 +5,7 @@ or ``.dll``. The compiler is ``zig cc`` from the ``ziglang`` package, which is t
 extra ``build``: ``pip install 'libferry[build]'``.
 """
 
-from libferry.build.zig import BuildError, compile_library
+from libferry.build.zig import compile_library
+from libferry.errors import BuildError
 
 __all__ = ["BuildError", "compile_library"]

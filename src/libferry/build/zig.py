@@ -24,7 +24,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from libferry.errors import FerryError
+from libferry.errors import BuildError
 
 COMMON = ("-std=c11", "-O2", "-g0", "-s", "-shared", "-fPIC")
 
@@ -37,10 +37,6 @@ int __stdcall DllMainCRTStartup(void *dll, unsigned reason, void *reserved) {
 """
 _DLL_OPTIONS = ("-nostdlib", "-lucrtbase", "-lcompiler_rt", "-lkernel32")
 _DLL_HEADERS = "lib/libc/include/any-windows-any"
-
-
-class BuildError(FerryError):
-    """The source could not be compiled, or there is no compiler."""
 
 
 @dataclass(frozen=True)

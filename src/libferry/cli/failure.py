@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from libferry import errors
-from libferry.build import BuildError
 from libferry.cli import output
 from libferry.errors import FerryError
 
@@ -21,6 +20,8 @@ EXIT_CODES: dict[type[FerryError], int] = {
     # there is nothing that could have been asked
     errors.LibraryNotFound: UNKNOWN,
     errors.BadBinary: UNKNOWN,
+    errors.BadArchive: UNKNOWN,
+    errors.TargetError: UNKNOWN,
     # the question cannot be understood
     UsageError: UNKNOWN,
     errors.SettingsError: UNKNOWN,
@@ -52,7 +53,7 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.NamespacesFull: UNKNOWN,
     errors.PoolFull: UNKNOWN,
     # no compiler, no library to ask
-    BuildError: UNKNOWN,
+    errors.BuildError: UNKNOWN,
 }
 
 
