@@ -28,6 +28,7 @@ NAMES = (
     "learn",
     "tour",
     "explain",
+    "fix",
 )
 
 STYLE: Mapping[str, Any] = {

@@ -194,6 +194,11 @@ def find(abi_name: str, sysroot: Path | None = None) -> Runner:
     return _through_qemu(abi_name, native, worker, sysroot)
 
 
+def interpreter_of(abi_name: str) -> str:
+    """The path of the loader of such programs, on the system that they are for."""
+    return _NATIVE[abi_name].interpreter
+
+
 def _direct(abi_name: str, native: _Native, worker: Path, sysroot: Path | None) -> Runner:
     if sysroot is None:
         if not os.path.exists(native.interpreter):
