@@ -61,22 +61,37 @@ _SCRIPT_START = re.compile(
 )
 
 
-def read(path: str | os.PathLike[str]) -> Binary:
+def read(path: str | os.PathLike[str], cpu: str | None = None) -> Binary:
     """Read what the library file at ``path`` says of itself.
+
+    Args:
+        path: the file.
+        cpu: which slice of a universal Mach-O file, by our name (``aarch64``) or Apple's
+            (``arm64e``); the first if None. Any other file must be for this CPU.
 
     Raises:
         LibraryNotFound: there is no such file.
-        BadBinary: the file is not a library that we can read, or is damaged.
+        BadBinary: the file is not a library that we can read, is damaged, or has nothing
+            for ``cpu``.
     """
     with open_window(path) as window:
         head = window.bytes(0, min(8, window.size), "the first bytes")
         if head.startswith(elf.MAGIC):
-            return elf.read(window)
+            return _for_cpu(elf.read(window), cpu, window)
         if head[:4] in macho.MAGICS or head[:4] in macho.UNIVERSAL_MAGICS:
-            return macho.read(window)
+            return macho.read(window, cpu)
         if head.startswith(pe.MAGIC) and _is_text(window) is None:
-            return pe.read(window)
+            return _for_cpu(pe.read(window), cpu, window)
         raise _something_else(window, head)
+
+
+def _for_cpu(binary: Binary, cpu: str | None, window: Window) -> Binary:
+    if cpu is not None and binary.cpu != cpu:
+        raise window.bad(
+            f"it is for {binary.cpu}, and was asked for {cpu}",
+            hint=f"give the file for {cpu}; only a Mach-O file can have several CPUs",
+        )
+    return binary
 
 
 def _something_else(window: Window, head: bytes) -> BadBinary:

@@ -25,6 +25,7 @@ in binutils ``bfd/elflink.c`` and glibc ``elf/dl-lookup.c``.
 
 from __future__ import annotations
 
+from libferry.binary.elf.columns import numbers
 from libferry.binary.elf.image import Image
 from libferry.binary.elf.layout import (
     DT_GNU_HASH,
@@ -101,7 +102,7 @@ def _gnu_hash_range(image: Image, table: Window, at_most: int) -> tuple[int, int
     whole = table.view(buckets_at, word.size * bucket_count, what)
     if bucket_count > at_most:
         raise table.bad(f"{what} claims {bucket_count} buckets, more than any real library has")
-    buckets = whole.table(word, 0, bucket_count, what)
+    buckets = numbers("I", whole.bytes(0, word.size * bucket_count, what), image.layout.endian)
     last = max(buckets, default=0)
     if last < first:
         return first, 0

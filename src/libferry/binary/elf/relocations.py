@@ -14,13 +14,13 @@ Specification: gABI chapter 4, "Relocation"; DT_RELR there, since 2022.
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
+from libferry.binary.elf.columns import numbers
 from libferry.binary.elf.image import Image
 from libferry.binary.elf.layout import (
     DT_JMPREL,
@@ -77,12 +77,12 @@ def relocations(image: Image) -> Iterator[Relocation]:
 
 def counts(image: Image) -> dict[str, int]:
     """Count the entries of each type, DT_RELR's among them as ``RELR``."""
-    numbers: Counter[int] = Counter()
+    totals: Counter[int] = Counter()
     for table in _tables(image):
         infos = _infos(image, table)
         for info, count in Counter(infos).items():
-            numbers[_split(image, info)[1]] += count
-    found = {type_name(image.machine, number): count for number, count in numbers.most_common()}
+            totals[_split(image, info)[1]] += count
+    found = {type_name(image.machine, number): count for number, count in totals.most_common()}
     relative = relr_count(image)
     return {**found, "RELR": relative} if relative else found
 
@@ -97,7 +97,7 @@ def relr_count(image: Image) -> int:
     # an address is even and one place; a map is odd and one for each other bit
     return sum(
         word.bit_count() - 1 if word & 1 else 1
-        for word in _array("I" if image.layout.bits == 32 else "Q", raw, image)
+        for word in numbers("I" if image.layout.bits == 32 else "Q", raw, image.layout.endian)
     )
 
 
@@ -150,16 +150,9 @@ def _table(image: Image, address: int, size: int, with_addends: bool, *, lazy: b
     return _Table(window.bytes(0, size - size % entry, what), with_addends, lazy)
 
 
-def _array(code: str, raw: bytes, image: Image) -> array[int]:
-    numbers = array(code, raw)
-    if sys.byteorder != image.layout.endian:
-        numbers.byteswap()
-    return numbers
-
-
 def _infos(image: Image, table: _Table) -> array[int]:
     code = "I" if image.layout.bits == 32 else "Q"
-    return _array(code, table.raw, image)[1 :: 2 + table.with_addends]
+    return numbers(code, table.raw, image.layout.endian, 1, 2 + table.with_addends)
 
 
 def _split(image: Image, info: int) -> tuple[int, int]:

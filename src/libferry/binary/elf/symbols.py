@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 from libferry.binary.addresses import AddressMap
 from libferry.binary.elf import versions
+from libferry.binary.elf.columns import numbers
 from libferry.binary.elf.hashes import SYMBOLS_AT_MOST, symbol_count, symbol_range
 from libferry.binary.elf.image import Image
 from libferry.binary.elf.layout import (
@@ -113,6 +114,7 @@ _PLACES = {
     64: _Places(24, 4, 5, ("H", 3), ("Q", 1), ("Q", 2)),
 }
 _NAME = ("I", 0)
+_WIDTHS = {"H": 2, "I": 4, "Q": 8}
 
 
 class Symbol(NamedTuple):
@@ -192,11 +194,8 @@ class SymbolTable:
     def column(self, place: tuple[str, int]) -> array[int]:
         """One field of all symbols."""
         code, number = place
-        whole = array(code, self._raw)
-        column = whole[number :: self._places.size // whole.itemsize]
-        if sys.byteorder != self._image.layout.endian:
-            column.byteswap()
-        return column
+        step = self._places.size // _WIDTHS[code]
+        return numbers(code, self._raw, self._image.layout.endian, number, step)
 
     def names(self) -> array[int]:
         """Where the names are in the string table."""
@@ -217,10 +216,7 @@ class SymbolTable:
             return (0,) * count
         what = "the symbol version table"
         raw = image.at(image.tags[DT_VERSYM], what).bytes(self._start * 2, count * 2, what)
-        numbers = array("H", raw)
-        if sys.byteorder != image.layout.endian:
-            numbers.byteswap()
-        return numbers
+        return numbers("H", raw, image.layout.endian)
 
     def kinds(self) -> bytes:
         """The code of each symbol's kind."""
@@ -255,22 +251,26 @@ def definitions(image: Image) -> Definitions:
         return Definitions((), (), (), (), ())
     table = SymbolTable(image, start, count)
     chosen = _all_of(table.kinds(), table.visible(), table.defined())
+    chosen = _without_markers(image, table, chosen)
     picked = _picker(chosen)
     codes = picked(chosen)
     addresses = picked(table.values())
     names = image.strings().strings(picked(table.names()), "the name of a symbol")
-    numbers = picked(table.version_numbers())
-    version_of = _version_names(image, numbers)
-    found = Definitions(
-        names,
-        list(map(_KINDS.__getitem__, codes)),
-        list(map(version_of.__getitem__, numbers)),
-        addresses,
-        [number >= VERSION_HIDDEN for number in numbers],
-    )
+    kinds: list[ExportKind] = list(map(_KINDS.__getitem__, codes))
     if _UNTYPED in codes:
-        _settle_untyped(image, found)
-    return _without_markers(found, picked(table.sections))
+        _settle_untyped(image, kinds, addresses)
+    if DT_VERSYM not in image.tags:
+        return Definitions(names, kinds, [None] * len(names), addresses, [False] * len(names))
+    given = picked(table.version_numbers())
+    version_of = _version_names(image, given)
+    hidden_of = {number: number >= VERSION_HIDDEN for number in version_of}
+    return Definitions(
+        names,
+        kinds,
+        list(map(version_of.__getitem__, given)),
+        addresses,
+        list(map(hidden_of.__getitem__, given)),
+    )
 
 
 def _picker(chosen: bytes) -> Callable[[Sequence[int]], Sequence[int]]:
@@ -279,40 +279,52 @@ def _picker(chosen: bytes) -> Callable[[Sequence[int]], Sequence[int]]:
     return lambda column: column
 
 
-def _version_names(image: Image, numbers: Iterable[int]) -> dict[int, str | None]:
+def _version_names(image: Image, given: Iterable[int]) -> dict[int, str | None]:
     """The name of each version number that occurs."""
-    present = set(numbers)
+    present = set(given)
     if not present or max(present) < versions.FIRST_NAMED_VERSION:
         return dict.fromkeys(present)
     names = {need.number: need.version for need in versions.needed(image)} | versions.given(image)
     return {number: names.get(number & ~VERSION_HIDDEN) for number in present}
 
 
-def _settle_untyped(image: Image, found: Definitions) -> None:
+def _settle_untyped(image: Image, kinds: list[ExportKind], addresses: Sequence[int]) -> None:
     executable = AddressMap((s.address, s.size, None) for s in image.loads if s.flags & PF_X)
-    kinds: list[ExportKind] = found.kinds  # type: ignore[assignment]  # made as a list above
     for number, kind in enumerate(kinds):
         if kind == _KINDS[_UNTYPED]:
-            is_code = executable.find(found.addresses[number]) is not None
+            is_code = executable.find(addresses[number]) is not None
             kinds[number] = "function" if is_code else "data"
 
 
-def _without_markers(found: Definitions, sections: Sequence[int]) -> Definitions:
+def _without_markers(image: Image, table: SymbolTable, chosen: bytes) -> bytes:
     """Leave out the linker's symbols for versions, and symbols without a name."""
-    if SHN_ABS not in sections and "" not in found.names:
-        return found
-    rows = zip(found.names, found.versions, found.addresses, sections, strict=True)
-    keep = [
-        bool(name) and not (section == SHN_ABS and name == version and not address)
-        for name, version, address, section in rows
-    ]
-    return Definitions(
-        list(compress(found.names, keep)),
-        list(compress(found.kinds, keep)),
-        list(compress(found.versions, keep)),
-        list(compress(found.addresses, keep)),
-        list(compress(found.hidden, keep)),
-    )
+    offsets = table.names()
+    dropped = list(_positions(offsets, 0))
+    absolute = list(_positions(table.sections, SHN_ABS))
+    if absolute:
+        values, given = table.values(), table.version_numbers()
+        version_of = _version_names(image, given)
+        for position in absolute:
+            version = version_of[given[position]]
+            name = image.string(offsets[position], "the name of a symbol")
+            if name == version and not values[position]:
+                dropped.append(position)
+    kept = bytearray(chosen)
+    for position in dropped:
+        kept[position] = _NO
+    return bytes(kept)
+
+
+def _positions(column: array[int], value: int) -> Iterator[int]:
+    if value.to_bytes(column.itemsize, sys.byteorder) not in column.tobytes():
+        return  # which is what nearly all columns end with, fifty times as fast
+    at = -1
+    while True:
+        try:
+            at = column.index(value, at + 1)
+        except ValueError:
+            return
+        yield at
 
 
 _new_export: Callable[[Iterable[Any]], Export] = partial(tuple.__new__, Export)
@@ -338,12 +350,12 @@ def _wanted(image: Image) -> Iterator[tuple[int, str, versions.NeededVersion | N
         for number, section in enumerate(table.sections)
         if section == SHN_UNDEF and kinds[number]
     ]
-    offsets, numbers = table.names(), table.version_numbers()
+    offsets, given = table.names(), table.version_numbers()
     names = image.strings().strings([offsets[n] for n in chosen], "the name of a symbol")
     needs = {need.number: need for need in versions.needed(image)}
     for number, name in zip(chosen, names, strict=True):
         if name:
-            need = needs.get(numbers[number] & ~VERSION_HIDDEN)
+            need = needs.get(given[number] & ~VERSION_HIDDEN)
             yield number, name, need, kinds[number], table.infos[number]
 
 
@@ -385,12 +397,12 @@ def symbols(image: Image) -> tuple[Symbol, ...]:
     if count <= 1:
         return ()
     table = SymbolTable(image, 0, count)
-    numbers = table.version_numbers()
-    version_of = _version_names(image, numbers)
+    given = table.version_numbers()
+    version_of = _version_names(image, given)
     names = image.strings().strings(table.names(), "the name of a symbol")
     rows = zip(
         names,
-        numbers,
+        given,
         table.infos,
         table.kinds(),
         table.others,
