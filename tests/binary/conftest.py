@@ -42,12 +42,14 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     directory = tmp_path_factory.mktemp("built")
 
     @cache
-    def compile_for(target: str, source: str, *flags: str, name: str = "libsample.so") -> Path:
+    def compile_for(
+        target: str, source: str, *flags: str, name: str = "libsample.so", shared: bool = True
+    ) -> Path:
         place = directory / f"{len(list(directory.iterdir()))}-{target}"
         place.mkdir()
         (place / "sample.c").write_text(source)
         command = [sys.executable, "-m", "ziglang", "cc", "-target", target, "-fno-sanitize=all"]
-        command += ["-shared", "-o", name, "sample.c", *flags]
+        command += [*(["-shared"] if shared else []), "-o", name, "sample.c", *flags]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return place / name

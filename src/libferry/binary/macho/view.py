@@ -9,7 +9,8 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-from libferry.binary import macho
+from libferry.binary import go, macho
+from libferry.binary.addresses import AddressMap
 from libferry.binary.macho.exports import Exports, read_exports
 from libferry.binary.macho.facts import (
     ARM64E_VERSION_MASK,
@@ -58,6 +59,7 @@ from libferry.binary.model import (
     Dependency,
     DependencyKind,
     Export,
+    GoBuild,
     Import,
     ImportKind,
     Segment,
@@ -65,7 +67,7 @@ from libferry.binary.model import (
     Tls,
 )
 from libferry.binary.view import View
-from libferry.binary.window import Stamp
+from libferry.binary.window import Stamp, Window
 
 Version = tuple[int, int, int]
 
@@ -373,6 +375,12 @@ class MachOView(View):
         return tuple(dict.fromkeys(tool for one in self.platforms for tool in one.tools))
 
     @cached_property
+    def go(self) -> GoBuild | None:
+        """How Go built it."""
+        with self._image() as image:
+            return _go(image)
+
+    @cached_property
     def encrypted(self) -> bool:
         """Whether its code is encrypted (FairPlay, of Apple's shops)."""
         image = self._header
@@ -397,6 +405,23 @@ class MachOView(View):
         """The framework that it is a part of, if it is to be linked only through that."""
         names = self._header.strings((LC_SUB_FRAMEWORK,), "the name of an umbrella framework")
         return names[0] if names else None
+
+
+def _go(image: Image) -> GoBuild | None:
+    """Go's block has a section of its own."""
+    segments = list(image.segments())
+    places = AddressMap((one.address, one.file_size, one) for one in segments)
+
+    def at(address: int, what: str) -> Window:
+        found = places.find(address)
+        if found is None:
+            raise image.window.bad(f"{what} is at {address:#x}, which is in no segment")
+        into, segment = found
+        return image.window.view(segment.offset + into, segment.file_size - into, what)
+
+    sections = [section for one in segments for section in one.sections]
+    found = [(one.address, one.size) for one in sections if one.name == "__go_buildinfo"]
+    return go.build(found[:1], at)
 
 
 def _version(packed: int) -> Version:

@@ -6,12 +6,24 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TypeVar
 
-from libferry.binary.model import Debug, Dependency, Export, Import, Segment, Signature, Tls
+from libferry.binary import go
+from libferry.binary.model import (
+    Debug,
+    Dependency,
+    Export,
+    GoBuild,
+    Import,
+    Segment,
+    Signature,
+    Tls,
+)
 from libferry.binary.pe import headers
 from libferry.binary.pe.exports import exports
 from libferry.binary.pe.image import (
     DIRECTORY_RELOCATION,
     IMAGE_FILE_RELOCS_STRIPPED,
+    IMAGE_SCN_MEM_READ,
+    IMAGE_SCN_MEM_WRITE,
     Image,
 )
 from libferry.binary.pe.imports import dependencies, imports
@@ -20,6 +32,9 @@ from libferry.binary.pe.resources import manifest
 from libferry.binary.view import View
 
 Part = TypeVar("Part")
+
+# "Section Flags"; the alignment is of no meaning here, but GNU's linker leaves it in
+IMAGE_SCN_CNT_INITIALIZED_DATA, IMAGE_SCN_ALIGN = 0x00000040, 0x00F00000
 
 
 class PeView(View):
@@ -137,7 +152,23 @@ class PeView(View):
         return self._read(headers.compilers)
 
     @cached_property
+    def go(self) -> GoBuild | None:
+        """How Go built it."""
+        return self._read(_go)
+
+    @cached_property
     def manifest(self) -> Manifest | None:
         """The manifest that the loader looks at: of name 1 in a program, 2 in a library."""
         raw = self._read(manifest)
         return None if raw is None else parse_manifest(raw, f"read {self.path}")
+
+
+def _go(image: Image) -> GoBuild | None:
+    """Go's block is in the first section that is data and writable, and nothing else."""
+    kinds = IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ | IMAGE_SCN_MEM_WRITE
+    places = [
+        (image.base + rva, memory_size)
+        for _, memory_size, rva, file_size, _, flags in image.headers
+        if rva and file_size and flags & ~IMAGE_SCN_ALIGN == kinds
+    ]
+    return go.build(places[:1], lambda address, what: image.at(address - image.base, what))
