@@ -2,7 +2,7 @@
 
 Since macOS 11, most of what lies below /usr/lib and /System/Library exists only inside one
 large file, the shared cache; ``ls`` does not show it, and ``dlopen`` finds it. Which paths
-are in it is data (``target/data/macos/shared-cache.toml``). That is not all: what is not
+are in it is data (``target/data/dyld/shared-cache.toml``). That is not all: what is not
 listed may still be there.
 """
 
@@ -50,7 +50,7 @@ class SharedCache:
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, Any]:
-    place = files("libferry.target") / "data" / "macos" / "shared-cache.toml"
+    place = files("libferry.target") / "data" / "dyld" / "shared-cache.toml"
     return tomllib.loads(place.read_text(encoding="utf-8"))
 
 

@@ -69,6 +69,7 @@ class Loading:
         self.process = process
         self.loaded: list[Image] = []
         self.problems: list[Problem] = []
+        self._damaged: set[str] = set()
         self._by_name: dict[str, Image] = {}
         self._by_identity: dict[object, Image] = {}
 
@@ -97,7 +98,12 @@ class Loading:
 
     def _load_direct_needs(self, image: Image, chain: tuple[Link, ...]) -> list[Image]:
         fresh: list[Image] = []
-        for linked in view_of(image.binary).linked if image.binary is not None else ():
+        try:
+            wanted = view_of(image.binary).linked if image.binary is not None else ()
+        except BadBinary as error:
+            self.damaged(image, error)
+            return []
+        for linked in wanted:
             node = Node(linked.name, image.node)
             image.node.needs.append(node)
             if linked.lazy and not self.process.release.checks_compatibility:
@@ -278,6 +284,12 @@ class Loading:
         leaf = image.path.rpartition("/")[2]
         words = messages.incompatible_version(asker, linked.compatibility, leaf, view.versions[1])
         self.problem("incompatible-version", node.requester or node, linked.name, words)
+
+    def damaged(self, image: Image, error: BadBinary) -> None:
+        """Note that a file that was taken is not sound further in."""
+        if image.path not in self._damaged:
+            self._damaged.add(image.path)
+            self.problem("truncated", image.node, image.path, error.happened)
 
     def problem(
         self, rule: str, node: Node, subject: str, message: str, *, certain: bool = True

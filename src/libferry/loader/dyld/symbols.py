@@ -13,6 +13,7 @@ from typing import Literal
 
 from libferry.binary.macho.facts import FLAT_LOOKUP, MAIN_EXECUTABLE, SELF, WEAK_LOOKUP
 from libferry.binary.macho.imports import Bind
+from libferry.errors import BadBinary
 from libferry.loader.dyld import messages
 from libferry.loader.dyld.images import Image, Loading
 from libferry.loader.dyld.process import view_of
@@ -29,10 +30,16 @@ class Binding:
         self._loading = loading
         self._program = program
         self._now = now
-        self._names: dict[Image, frozenset[str]] = {}
+        self._names: dict[Image, frozenset[str] | None] = {}
 
     def check(self, image: Image) -> None:
         """Note each symbol of an image that is missing."""
+        try:
+            self._check(image)
+        except BadBinary as error:
+            self._loading.damaged(image, error)
+
+    def _check(self, image: Image) -> None:
         if image.binary is None:
             return
         unknown: list[Bind] = []
@@ -55,7 +62,8 @@ class Binding:
         answer: bool | None = False
         while waiting:
             image, name = waiting.pop()
-            if image.binary is None:
+            own = self._own(image)
+            if image.binary is None or own is None:
                 answer = None
                 continue
             view = view_of(image.binary)
@@ -63,7 +71,7 @@ class Binding:
             if name in view.reexported:
                 ordinal, there = view.reexported[name]
                 others = [(self._library(image, ordinal), there)]
-            elif name in self._own(image):
+            elif name in own:
                 return True
             else:
                 others = [(other, name) for linked, other in image.needs if linked.reexport]
@@ -84,13 +92,18 @@ class Binding:
         name = bind.name.removeprefix("_")
         if bind.ordinal == MAIN_EXECUTABLE:
             return self._program is not None and bool(self.has(self._program, name))
-        return any(name in self._own(each) for each in self._loading.loaded)
+        return any(name in (self._own(each) or ()) for each in self._loading.loaded)
 
-    def _own(self, image: Image) -> frozenset[str]:
-        if image.binary is None:
-            return frozenset()
+    def _own(self, image: Image) -> frozenset[str] | None:
+        """What an image exports itself; None if that is not known."""
         if image not in self._names:
-            self._names[image] = frozenset(e.name for e in view_of(image.binary).exports)
+            self._names[image] = None
+            try:
+                if image.binary is not None:
+                    exports = view_of(image.binary).exports
+                    self._names[image] = frozenset(export.name for export in exports)
+            except BadBinary as error:
+                self._loading.damaged(image, error)
         return self._names[image]
 
     def _missing(self, bind: Bind, image: Image, target: Image) -> None:
