@@ -29,6 +29,7 @@ NAMES = (
     "tour",
     "explain",
     "fix",
+    "trace",
 )
 
 STYLE: Mapping[str, Any] = {
