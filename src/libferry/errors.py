@@ -222,6 +222,22 @@ class LibraryCrashed(FerryError):
 _IN_A_ROW = 4  # registers, in a report
 
 
+class EditorMissing(FerryError):
+    """The edit needs a program that is not installed."""
+
+
+class EditFailed(FerryError):
+    """The file could not be changed as asked; it is as it was."""
+
+
+class Signed(FerryError):
+    """The file is signed, and an edit would break the signature."""
+
+
+class NotTraceable(FerryError):
+    """The program's loader does not tell what it does."""
+
+
 class BuildError(FerryError):
     """The source could not be compiled, or there is no compiler."""
 

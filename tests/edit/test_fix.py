@@ -14,9 +14,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from libferry.binary import read
-from libferry.edit import Changes, EditFailed, Signed, fix
+from libferry.edit import Changes, fix
 from libferry.edit.elf import loaders
-from libferry.errors import ArgumentValueError, BadBinary, FerryError
+from libferry.errors import ArgumentValueError, BadBinary, EditFailed, FerryError, Signed
 from tests.edit.built import (
     CALLS,
     RESULTS,

@@ -52,6 +52,12 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.NoDump: UNKNOWN,
     errors.NamespacesFull: UNKNOWN,
     errors.PoolFull: UNKNOWN,
+    # the file was looked at, and no, it cannot be changed so
+    errors.EditFailed: NO,
+    errors.Signed: NO,
+    # no editor, and no loader that tells
+    errors.EditorMissing: UNKNOWN,
+    errors.NotTraceable: UNKNOWN,
     # no compiler, no library to ask
     errors.BuildError: UNKNOWN,
 }

@@ -5,7 +5,6 @@ library's own loader look at it, and only then puts it in the original's place.
 """
 
 from libferry.edit.changes import Changes
-from libferry.edit.fixing import Fixed, Signed, fix
-from libferry.edit.growing import EditFailed, EditorMissing
+from libferry.edit.fixing import Fixed, fix
 
-__all__ = ["Changes", "EditFailed", "EditorMissing", "Fixed", "Signed", "fix"]
+__all__ = ["Changes", "Fixed", "fix"]

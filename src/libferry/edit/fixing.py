@@ -21,13 +21,8 @@ from libferry.edit.changes import Changes
 from libferry.edit.elf import comparing, exports, loaders, names, stack, stripping, versions
 from libferry.edit.elf.facts import facts
 from libferry.edit.elf.file import ElfFile
-from libferry.edit.growing import EditFailed
 from libferry.edit.growing import apply as grow
-from libferry.errors import ArgumentValueError, BadBinary, FerryError
-
-
-class Signed(FerryError):
-    """The file is signed, and an edit would break the signature."""
+from libferry.errors import ArgumentValueError, BadBinary, EditFailed, Signed
 
 
 @dataclass(frozen=True)

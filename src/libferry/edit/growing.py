@@ -14,17 +14,9 @@ import tempfile
 from pathlib import Path
 
 from libferry.edit.changes import Changes
-from libferry.errors import FerryError
+from libferry.errors import EditFailed, EditorMissing
 
 SECONDS = 120
-
-
-class EditorMissing(FerryError):
-    """The edit needs a program that is not installed."""
-
-
-class EditFailed(FerryError):
-    """The file could not be changed as asked; it is as it was."""
 
 
 def find() -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from libferry.errors import FerryError, LibraryNotFound, NoRunner
+from libferry.errors import FerryError, LibraryNotFound, NotTraceable
 from libferry.loader.tracing import Traced, trace
 from libferry.loader.tracing.log import Asked, events
 
@@ -144,15 +144,11 @@ def test_a_wrong_prediction_is_found(tmp_path: Path) -> None:
         f"-L{tmp_path}", "-la", f"-Wl,-rpath,{tmp_path}/early:{tmp_path}",
     )  # fmt: skip
     (tmp_path / "early").mkdir()
-    script = tmp_path / "moving"
-    script.write_text(
-        f"import os, sys\nos.replace('{tmp_path}/liba.so', '{tmp_path}/early/liba.so')\n"
-    )
     real = subprocess.Popen.__init__
 
     def moved(self: object, *args: object, **kwargs: object) -> None:
         os.replace(tmp_path / "liba.so", tmp_path / "early/liba.so")
-        real(self, *args, **kwargs)  # type: ignore[arg-type, call-overload]
+        real(self, *args, **kwargs)  # type: ignore[call-overload]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "__init__", moved)
@@ -176,7 +172,7 @@ def test_the_exit_code_of_a_program_that_is_killed(tmp_path: Path) -> None:
 
 def test_what_has_no_loader_that_tells_is_refused(tmp_path: Path) -> None:
     static = compiled(tmp_path, "p", "int main(void) { return 0; }", "-static")
-    with pytest.raises(NoRunner, match="no interpreter"):
+    with pytest.raises(NotTraceable, match="no interpreter"):
         trace([str(static)])
 
 

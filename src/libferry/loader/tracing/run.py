@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libferry.binary import Binary, read
-from libferry.errors import BadBinary, LibraryNotFound, NoRunner
+from libferry.errors import BadBinary, LibraryNotFound, NotTraceable
 from libferry.loader import glibc
 from libferry.loader.glibc import places_of
 from libferry.loader.glibc.mapping import Loaded
@@ -61,7 +61,7 @@ def trace(command: Sequence[str], environment: Mapping[str, str] | None = None) 
     Raises:
         LibraryNotFound: there is no such program.
         BadBinary: it is none.
-        NoRunner: its loader tells nothing: it is linked statically, or for musl, or for
+        NotTraceable: its loader tells nothing: it is linked statically, or for musl, or for
             another system.
     """
     variables = dict(os.environ if environment is None else environment)
@@ -88,7 +88,7 @@ def trace(command: Sequence[str], environment: Mapping[str, str] | None = None) 
             raise
         log = Path(folder) / f"log.{process.pid}"
         if not log.exists():
-            raise NoRunner(
+            raise NotTraceable(
                 f"trace {path.name}",
                 "its loader wrote no log",
                 hint="a program with more rights than its user is not traced; run it as that user",
@@ -139,7 +139,7 @@ def _check(binary: Binary) -> None:
         happened = "musl's loader writes no log"
         hint = f"see what it finds: {binary.interpreter} --list {binary.path}"
     if happened:
-        raise NoRunner(f"trace {binary.path.name}", happened, hint=hint)
+        raise NotTraceable(f"trace {binary.path.name}", happened, hint=hint)
 
 
 class _Dlopen:
