@@ -6,16 +6,22 @@ nothing is read before a rule asks for it, and what one rule asked for is there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from libferry.audit.selection import Selection
-from libferry.loader.model import Node, Options, Resolution
+from libferry.binary.model import Binary
+from libferry.binary.recognise import read
+from libferry.errors import FerryError
+from libferry.loader.model import Options, Resolution
 
 if TYPE_CHECKING:
-    from libferry.binary.model import Binary
+    from libferry.binary.elf.view import ElfView
+    from libferry.binary.macho.view import MachOView
+    from libferry.binary.pe.view import PeView
     from libferry.target.model import Target
     from libferry.target.system import System
 
@@ -63,6 +69,13 @@ class Seen:
     severity: str = ""
 
 
+class Other(NamedTuple):
+    """Another library of the process: the target's path, and what it says."""
+
+    path: str
+    binary: Binary
+
+
 class Subject:
     """One file in front of the rules.
 
@@ -86,6 +99,21 @@ class Subject:
         return self.system.target if self.system else None
 
     @property
+    def elf(self) -> ElfView | None:
+        """What an ELF file says; None for other files."""
+        return cast("ElfView", self.binary.view) if self.binary.format == "elf" else None
+
+    @property
+    def pe(self) -> PeView | None:
+        """What a PE file says; None for other files."""
+        return cast("PeView", self.binary.view) if self.binary.format == "pe" else None
+
+    @property
+    def macho(self) -> MachOView | None:
+        """What a Mach-O file says; None for other files."""
+        return cast("MachOView", self.binary.view) if self.binary.format == "macho" else None
+
+    @property
     def at_home(self) -> bool:
         """Whether the target's system has files of this format."""
         return self.target is None or FORMATS[self.target.os] == self.binary.format
@@ -103,9 +131,18 @@ class Subject:
 
         return resolve(self.binary, self.system, self.settings.loading)
 
-    def process(self) -> Iterator[Node]:
-        """All libraries of the process that have a file: the program's, then this one's."""
-        if self.resolution is not None:
-            for node in (*self.resolution.scope, *self.resolution.order):
-                if node.binary is not None:
-                    yield node
+    @cached_property
+    def others(self) -> tuple[Other, ...]:
+        """The other libraries of the process: the program's, this one's, and those beside it."""
+        nodes = () if self.resolution is None else (*self.resolution.scope, *self.resolution.order)
+        root = self.resolution.root.binary if self.resolution else self.binary
+        others: dict[str, Binary] = {
+            node.path: node.binary
+            for node in nodes
+            if node.binary is not None and node.binary is not root
+        }
+        for file in self.settings.together:
+            if os.path.abspath(file) != os.fspath(self.binary.path):
+                with suppress(FerryError):  # a report of its own
+                    others.setdefault(file, read(file))
+        return tuple(Other(path, binary) for path, binary in others.items())

@@ -6,8 +6,15 @@ and a good file.
 
 from libferry.audit.check import Check
 from libferry.audit.model import Rule
-from libferry.audit.rules import load
+from libferry.audit.rules import build, load, portability, runtime, security, symbols
 
-CHECKS: tuple[Check, ...] = (*load.CHECKS,)
+CHECKS: tuple[Check, ...] = (
+    *load.CHECKS,
+    *portability.CHECKS,
+    *security.CHECKS,
+    *symbols.CHECKS,
+    *runtime.CHECKS,
+    *build.CHECKS,
+)
 
 RULES: dict[str, Rule] = {rule.id: rule for check in CHECKS for rule in check.rules}

@@ -327,22 +327,4 @@ ELF = (
         bad="LD_LIBRARY_PATH=bundled program    # which has loaded the system's libz.so.1",
         source="glibc elf/dl-load.c, _dl_map_new_object, _dl_name_match_p; musl, load_library",
     ),
-    Rule(
-        id="loongarch-world",
-        group="load",
-        severity="error",
-        title="It belongs to the other of LoongArch's two worlds",
-        explanation=(
-            "Before LoongArch was in the upstream projects, vendors shipped systems whose glibc "
-            "has versions up to GLIBC_2.27 and its loader at `/lib64/ld.so.1`: the old world "
-            "(Kylin V10, UOS 20, Loongnix). Upstream's is the new world: GLIBC_2.36 and "
-            "`/lib64/ld-linux-loongarch-lp64d.so.1`. System calls, signal frames and relocations "
-            "differ; a file of one does not run in the other without liblol or a container."
-        ),
-        fix="build it with a toolchain of that world",
-        good="readelf -V liba.so | grep GLIBC_2.36    # for a new-world target",
-        bad="readelf -V liba.so | grep GLIBC_2.27    # for a new-world target",
-        source="glibc NEWS for 2.36; LoongArch ELF psABI, 'e_flags'; areweloongyet.com, "
-        "'old world and new world'",
-    ),
 )
