@@ -34,6 +34,7 @@ from libferry.target.system import Found, System
 CACHE = "/etc/ld.so.cache"
 NO_FILE = "cannot open shared object file: No such file or directory"
 DENIED = "Permission denied"
+NO_DEFAULT = "the requester has DF_1_NODEFLIB"
 
 
 class Place(NamedTuple):
@@ -233,9 +234,7 @@ class Places:
             tried.append(Step(CACHE, "ld.so.cache", "missing", reason))
             return None
         if no_default and self._is_default(entry.path):
-            tried.append(
-                Step(entry.path, "ld.so.cache", "skipped", "the requester has DF_1_NODEFLIB")
-            )
+            tried.append(Step(entry.path, "ld.so.cache", "skipped", NO_DEFAULT))
             return None
         located = self._try(entry.path, "ld.so.cache", "ld.so.cache", tried)
         if located is None and tried[-1].outcome == "missing":
@@ -273,9 +272,11 @@ class Places:
         other = next((step.reason for step in tried if step.reason.startswith("wrong ELF")), "")
         if other:
             return Located(None, None, "", tuple(tried), Verdict(skip=other, id="wrong-class"))
-        last = next((step for step in reversed(tried) if step.outcome != "missing"), None)
-        denied = last is not None and last is tried[-1] and last.reason == DENIED
-        words = NO_FILE.replace("No such file or directory", DENIED) if denied else NO_FILE
+        # errno is what the last attempt to open a file left, if there was one
+        attempts = [step for step in tried if step.path != CACHE and step.reason != NO_DEFAULT]
+        words, reason = NO_FILE.split(": ")
+        if attempts:
+            words += f": {DENIED if attempts[-1].reason == DENIED else reason}"
         wrong = any(step.reason == "it is for another CPU" for step in tried)
         return Located(
             *(None, None, "", tuple(tried)),
