@@ -10,16 +10,17 @@ from pathlib import Path
 
 from libferry.errors import LibraryNotFound
 from libferry.tables import near
-from libferry.target import file, linux
+from libferry.target import file, linux, windows
 from libferry.target.derive import derive, this_machine
 from libferry.target.described import DescribedSystem
 from libferry.target.model import Target
 from libferry.target.root import RootSystem
 from libferry.target.system import System
+from libferry.target.windows_system import WindowsSystem
 
 Paths = Iterable[str | os.PathLike[str]]
 
-_OTHERS = ("windows", "macos")  # a file for each target there, in data/OS
+_OTHERS = ("macos",)  # a file for each target there, in data/OS
 
 
 def this(cpu: str | None = None, *, carried: Paths = ()) -> RootSystem:
@@ -64,6 +65,8 @@ def system_for(
         name = Path(os.path.abspath(sysroot)).name or "/"
         return RootSystem(sysroot, derive(sysroot, name=name, cpu=cpu), carried)
     target = target_for(str(name_or_path))
+    if target.os == "windows":
+        return WindowsSystem(target, carried, sysroot)
     if sysroot is not None:
         return RootSystem(sysroot, target, carried)
     return DescribedSystem(target, carried)
@@ -101,6 +104,8 @@ def target_for(name_or_path: str) -> Target:
         raise LibraryNotFound(
             tried, f"{name} has no options", hint=f"leave out +{'+'.join(options)}"
         )
+    if name in windows.releases():
+        return windows.target(name)
     return file.load(_files()[name])
 
 
@@ -113,4 +118,4 @@ def _files() -> dict[str, Path]:
 
 def list_targets() -> tuple[str, ...]:
     """The names that ``system_for`` knows."""
-    return ("this", *linux.releases(), *_files())
+    return ("this", *linux.releases(), *windows.releases(), *_files())
