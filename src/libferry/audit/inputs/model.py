@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+INSIDE = "!/"
+"""Between the path of an archive and the path in it."""
+
 Kind = Literal["file", "directory", "wheel", "zip", "tar", "deb", "rpm", "image", "system"]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from libferry.audit.inputs.limits import Budget, Limits
-from libferry.audit.inputs.model import Item, Kind, Tree
+from libferry.audit.inputs.model import INSIDE, Item, Kind, Tree
 from libferry.audit.inputs.native import HEAD, find, head_of, is_native
 from libferry.errors import BadArchive, LibraryNotFound
 
@@ -145,7 +145,9 @@ def _unpack(place: Path, shown: str, kind: Kind, limits: Limits, scratch: Path) 
         raise budget.bad(
             f"it cannot be read: {error.strerror}", hint="check the disk, and who may read it"
         ) from None
-    items = tuple(Item(unpacking.root / name, f"{shown}!/{_readable(name)}") for name in names)
+    items = tuple(
+        Item(unpacking.root / name, f"{shown}{INSIDE}{_readable(name)}") for name in names
+    )
     directories: tuple[str, ...] = ()
     if kind == "wheel":
         from libferry.audit.inputs.wheel import added_folders
