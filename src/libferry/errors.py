@@ -66,6 +66,10 @@ class TargetError(FerryError, ValueError):
     """The file does not describe a target: a misspelled key, a value of the wrong kind."""
 
 
+class AuditStopped(FerryError):
+    """An audit of many files could not be brought to its end."""
+
+
 class NoRunner(FerryError):
     """The library is sound, but this machine has nothing that can host it."""
 

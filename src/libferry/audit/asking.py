@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from libferry.audit.report import FileReport, Report
 from libferry.audit.running import audit_binary
 from libferry.audit.selection import Selection
 from libferry.audit.subject import Settings
-from libferry.binary.model import Binary
 from libferry.binary.recognise import read
 from libferry.errors import FerryError, LibraryNotFound
 from libferry.loader.model import Options
@@ -160,12 +159,26 @@ class Asker:
 
     Args:
         question: what is asked.
-        paths: all files that are taken to the target.
+        paths: the files that are asked about.
+        carried: what is taken to the target, if that is more than the files.
+        directories: folders that a program gives to Windows' ``AddDllDirectory``.
+        around: makes of each system the one that is asked.
     """
 
-    def __init__(self, question: Question, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(
+        self,
+        question: Question,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        carried: Sequence[str | os.PathLike[str]] = (),
+        directories: tuple[str, ...] = (),
+        around: Callable[[System], System] | None = None,
+    ) -> None:
         self.question = question
         self._paths = [os.fspath(path) for path in paths]
+        self._carried = carried or self._paths
+        self._directories = directories
+        self._around = around
         self._systems: dict[tuple[str, str], System] = {}
 
     def report(self, path: str | os.PathLike[str], file: str | None = None) -> FileReport:
@@ -189,27 +202,35 @@ class Asker:
             FerryError: the file, the target or the host cannot be read.
         """
         binary = read(path)
-        key = binary.format, binary.cpu
+        system = self.system(binary.format, binary.cpu, binary.path.name)
+        return audit_binary(binary, system, self._settings(system), file or os.fspath(path))
+
+    def system(self, format: str, cpu: str, name: str) -> System:
+        """The system that is asked about a file of this format and CPU.
+
+        Raises:
+            LibraryNotFound: there is none.
+        """
+        key = format, cpu
         if key not in self._systems:
             question = self.question
-            self._systems[key] = system_of(
-                binary, question.target, question.sysroot, self._paths or [path]
-            )
-        system = self._systems[key]
-        return audit_binary(binary, system, self._settings(system), file or os.fspath(path))
+            system = system_of(format, cpu, name, question.target, question.sysroot, self._carried)
+            self._systems[key] = self._around(system) if self._around else system
+        return self._systems[key]
 
     def _settings(self, system: System) -> Settings:
         question = self.question
         here = system.target.name == "this" and question.sysroot is None
         environment = question.environment
         if environment is None:
-            environment = _environment() if here else {}
+            environment = loader_environment() if here else {}
         return Settings(
             Options(
                 host=program(question.host, system) if question.host else None,
                 environment=environment,
                 working_directory=os.getcwd() if here else "/",
                 now=question.now,
+                directories=self._directories,
             ),
             question.selection,
             question.exports,
@@ -226,7 +247,9 @@ def report_of(files: Iterable[FileReport]) -> Report:
 
 
 def system_of(
-    binary: Binary,
+    format: str,
+    cpu: str,
+    name: str,
     target: str | None,
     sysroot: str | None,
     carried: Iterable[str | os.PathLike[str]],
@@ -239,16 +262,16 @@ def system_of(
     """
     if target is not None and target != "this":
         return system_for(target, sysroot=sysroot, carried=carried)
-    if sysroot is not None or (target is None and binary.format != "elf"):
-        plain = None if sysroot else _PLAIN.get((binary.format, binary.cpu))
-        return system_for(plain, sysroot=sysroot, cpu=binary.cpu, carried=carried)
+    if sysroot is not None or (target is None and format != "elf"):
+        plain = None if sysroot else _PLAIN.get((format, cpu))
+        return system_for(plain, sysroot=sysroot, cpu=cpu, carried=carried)
     try:
-        return system_for("this", cpu=binary.cpu, carried=carried)
+        return system_for("this", cpu=cpu, carried=carried)
     except LibraryNotFound as error:
-        near = [name for name in list_targets() if name.endswith(_SUFFIXES.get(binary.cpu, "?"))]
+        near = [one for one in list_targets() if one.endswith(_SUFFIXES.get(cpu, "?"))]
         raise LibraryNotFound(
-            f"check {binary.path.name}",
-            f"it is for {binary.cpu}, and this machine has no loader for that",
+            f"check {name}",
+            f"it is for {cpu}, and this machine has no loader for that",
             hint=f"say where it shall run: --target {near[0]}" if near else error.hint,
         ) from None
 
@@ -258,7 +281,8 @@ _SUFFIXES = {"x86_64": "amd64", "i386": "i386", "aarch64": "arm64", "arm": "armh
 _SUFFIXES |= {"riscv64": "riscv64", "loongarch64": "loong64"}
 
 
-def _environment() -> dict[str, str]:
+def loader_environment() -> dict[str, str]:
+    """What this process was told that the loader heeds."""
     return {name: os.environ[name] for name in _OF_THE_LOADER if name in os.environ}
 
 

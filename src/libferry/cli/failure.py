@@ -22,6 +22,7 @@ EXIT_CODES: dict[type[FerryError], int] = {
     errors.BadBinary: UNKNOWN,
     errors.BadArchive: UNKNOWN,
     errors.TargetError: UNKNOWN,
+    errors.AuditStopped: UNKNOWN,
     # the question cannot be understood
     UsageError: UNKNOWN,
     errors.SettingsError: UNKNOWN,

@@ -58,6 +58,14 @@ def opened(path: str | os.PathLike[str], limits: Limits | None = None) -> Iterat
         yield tree
 
 
+def archive_digest(path: str | os.PathLike[str]) -> str:
+    """The digest of an archive or an image; "" for what is none."""
+    place = Path(path)
+    if place.is_dir():
+        return digest(place) if _is_image(place) else ""
+    return "" if _kind(place, os.fspath(path)) == "file" else digest(place)
+
+
 def is_one_file(path: str | os.PathLike[str]) -> bool:
     """Whether a path is neither a folder nor an archive, or there is nothing at it."""
     try:
@@ -148,10 +156,12 @@ def _unpack(place: Path, shown: str, kind: Kind, limits: Limits, scratch: Path) 
     items = tuple(
         Item(unpacking.root / name, f"{shown}{INSIDE}{_readable(name)}") for name in names
     )
+    target: str | None = None
     directories: tuple[str, ...] = ()
     if kind == "wheel":
-        from libferry.audit.inputs.wheel import added_folders
+        from libferry.audit.inputs.wheel import added_folders, target_of
 
+        target = target_of(place.name)
         directories = added_folders(unpacking.root, names)
     whole = kind == "image" or (kind == "tar" and is_system(unpacking.root))
     return Tree(
@@ -160,6 +170,7 @@ def _unpack(place: Path, shown: str, kind: Kind, limits: Limits, scratch: Path) 
         unpacking.root,
         items,
         content=digest(place),
+        target=target,
         whole=whole,
         installs=kind in ("deb", "rpm"),
         directories=directories,

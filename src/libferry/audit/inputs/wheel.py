@@ -32,6 +32,11 @@ def platforms(name: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def target_of(name: str) -> str | None:
+    """The name of the target that a wheel's name promises, as far as there is one."""
+    return None
+
+
 def added_folders(root: Path, names: list[str]) -> tuple[str, ...]:
     """The folders that have DLLs, as absolute paths."""
     folders = {posixpath.dirname(name) for name in names if name.lower().endswith(".dll")}

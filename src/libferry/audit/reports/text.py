@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from libferry.audit.model import Finding
-from libferry.audit.report import FileReport, Report
+from libferry.audit.report import Report
 
 NAMED = 3
 """Files that are named of those that have the same finding."""
@@ -32,31 +32,44 @@ def lines(reports: Sequence[Report], *, notes: bool = False) -> Iterator[tuple[s
 
 
 def _report(report: Report, *, notes: bool) -> Iterator[tuple[str, str]]:
-    listed = [file for file in report.files if file.answer is not True]
+    listed = [file for file in report.files if file.answer is False]
     for file in listed:
-        yield f"{file.file}: {file.reason}", _ANSWERS[file.answer]
-        yield from _fix(file)
-    if listed:
+        yield f"{file.file}: {file.reason}", _ANSWERS[False]
+        if file.findings and file.findings[0].fix:
+            yield f"  fix: {file.findings[0].fix}", ""
+    unknown = _by_reason(report)
+    for (reason, hint), files in unknown:
+        yield f"{_named(files)}: {reason}", _ANSWERS[None]
+        if hint:
+            yield f"  hint: {hint}", ""
+    if listed or unknown:
         yield "", ""
     groups = _by_rule(report, notes=notes)
     for (severity, rule), findings in groups:
-        files = list(dict.fromkeys(finding.file for finding in findings))
-        yield f"{severity} {rule}: {_count(len(files), 'file')}", _STYLES[severity]
-        for file in files[:NAMED]:
-            first = next(finding for finding in findings if finding.file == file)
-            yield f"  {file}: {first.message}", ""
-        if len(files) > NAMED:
-            yield f"  and {_count(len(files) - NAMED, 'more file')}", "dim"
+        found = {finding.file: finding for finding in reversed(findings)}
+        yield f"{severity} {rule}: {_count(len(found), 'file')}", _STYLES[severity]
+        for path in sorted(found)[:NAMED]:
+            yield f"  {path}: {found[path].message}", ""
+        if len(found) > NAMED:
+            yield f"  and {_count(len(found) - NAMED, 'more file')}", "dim"
     if groups:
         yield "", ""
     yield summary(report), _ANSWERS[report.answer]
 
 
-def _fix(file: FileReport) -> Iterator[tuple[str, str]]:
-    if file.error is not None:
-        yield f"  hint: {file.error.get('hint', '')}", ""
-    elif file.findings and file.findings[0].fix:
-        yield f"  fix: {file.findings[0].fix}", ""
+def _by_reason(report: Report) -> list[tuple[tuple[str, str], list[str]]]:
+    """The files of which it could not be found out, by the reason and what to do."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for file in report.files:
+        if file.answer is None:
+            hint = str(file.error.get("hint", "")) if file.error is not None else ""
+            groups[file.reason, hint].append(file.file)
+    return list(groups.items())
+
+
+def _named(files: list[str]) -> str:
+    more = len(files) - NAMED
+    return ", ".join(files[:NAMED]) + (f" and {_count(more, 'more file')}" if more > 0 else "")
 
 
 def _by_rule(report: Report, *, notes: bool) -> list[tuple[tuple[str, str], list[Finding]]]:
@@ -75,7 +88,7 @@ def summary(report: Report) -> str:
     answers = Counter(file.answer for file in report.files)
     found = Counter(finding.severity for finding in report.findings)
     parts = [f"{_WORDS[answer]}: {answers[answer]}" for answer in _WORDS if answers[answer]]
-    parts += [_count(found[severity], severity) for severity in _STYLES if found[severity]]
+    parts += [_count(number, severity) for severity, number in found.most_common()]
     if report.known:
         parts.append(f"{report.known} more in the baseline")
     where = f" for {report.target}" if report.target else ""
