@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,22 +11,37 @@ from libferry.cli import output
 from libferry.cli.commands import Plain
 from libferry.cli.failure import NO, UNKNOWN, UsageError
 
+if TYPE_CHECKING:
+    from libferry.audit.asking import Question
+    from libferry.audit.report import Report
+
 PARSER = {"cls": Plain}
+
+FORMATS = ("text", "json", "sarif", "junit")
+
+SHOWN_WHOLE = 8
+"""Files that are reported one below the other; more are reported by what is wrong."""
 
 _EXIT_CODES = {True: 0, False: NO, None: UNKNOWN}
 
 
 def command(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help="Libraries or programs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="Libraries or programs; or what has some: a folder, a wheel, .deb, .rpm, zip or "
+            "tar file, a container image, the root of a system.",
+        ),
     ] = None,
     target: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--target",
             "-t",
             metavar="T",
-            help="Where it shall run: this, a name of libferry target list, a TOML file.",
+            help="Where it shall run: this, a name of libferry target list, a TOML file; "
+            "repeated for several.",
         ),
     ] = None,
     sysroot: Annotated[
@@ -75,6 +90,20 @@ def command(
     notes: Annotated[
         bool, typer.Option("--notes", help="Show what is only worth knowing.")
     ] = False,
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="FORMAT", help="text, json, sarif or junit."),
+    ] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page with all that was found, too.")
+    ] = None,
+    jobs: Annotated[
+        str | None, typer.Option(metavar="N", help="Processes; one a CPU without it.")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Audit everything again, and keep nothing.")
+    ] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
     explain: Annotated[str | None, typer.Option(metavar="RULE", help="Explain one rule.")] = None,
 ) -> int:
@@ -85,6 +114,8 @@ def command(
     libferry check ./libnotice.so --target kylin-v10-server-arm64
     libferry check ./_plugin.so --host python3 --tree
     libferry check build/*.so --together --select load,symbols
+    libferry check dist/*.whl --html report.html
+    libferry check / --format sarif > libferry.sarif
     libferry check --explain missing-version
 
     Nothing is loaded or run, and the system need not be here: its loader's rules are
@@ -100,35 +131,109 @@ def command(
         raise UsageError(
             "libferry check", "no file was given", hint="give a library: libferry check FILE"
         )
-    from libferry.audit.asking import check_files, question_of
+    from libferry.audit.asking import question_of
     from libferry.audit.baseline import read_baseline
     from libferry.audit.baseline import write_baseline as write_down
     from libferry.audit.config import find_config, read_config
-    from libferry.audit.text import lines
 
+    form = "json" if as_json else form
+    if form not in FORMATS:
+        raise UsageError(
+            "libferry check",
+            f"there is no format {form}",
+            hint=f"take one of {', '.join(FORMATS)}",
+        )
     settings = read_config(Path(config)) if config else find_config(Path())
-    question = question_of(
-        settings,
-        target=target,
-        sysroot=sysroot,
-        host=host,
-        now=now,
-        select=select,
-        ignore=ignore,
-        contract=contract,
-        together=together,
-        strict=strict,
-    )
-    report = check_files(files, question)
+    targets: list[str | None] = list(target) if target else [None]
+    questions = [
+        question_of(
+            settings,
+            target=one,
+            sysroot=sysroot,
+            host=host,
+            now=now,
+            select=select,
+            ignore=ignore,
+            contract=contract,
+            together=together,
+            strict=strict,
+        )
+        for one in targets
+    ]
+    strict = questions[0].strict
+    plain = form == "text" and not html
+    reports = _reports(files, questions, plain=plain, jobs=jobs, keep=not no_cache)
     if write_baseline:
-        count = write_down(Path(write_baseline), report.findings)
+        findings = [finding for report in reports for finding in report.findings]
+        count = write_down(Path(write_baseline), findings)
         output.line(f"{write_baseline}: {count} findings are known from now on")
         return 0
     if known := baseline or settings.baseline:
-        report = read_baseline(Path(known)).without_known(report, strict=question.strict)
-    for text, style in lines(report, notes=notes, tree=tree):
-        output.line(text, style)
-    return _EXIT_CODES[report.answer]
+        left = read_baseline(Path(known))
+        reports = [left.without_known(report, strict=strict) for report in reports]
+    if html:
+        _write_page(Path(html), reports)
+    _write(form, reports, notes=notes, tree=tree)
+    answers = {report.answer for report in reports}
+    return _EXIT_CODES[False if False in answers else None if None in answers else True]
+
+
+def _reports(
+    files: list[str], questions: list[Question], *, plain: bool, jobs: str | None, keep: bool
+) -> list[Report]:
+    from libferry.audit.inputs import is_one_file
+
+    if plain and len(questions) == 1 and len(files) <= SHOWN_WHOLE and all(map(is_one_file, files)):
+        from libferry.audit.asking import check_files
+
+        return [check_files(files, questions[0])]
+    from libferry.audit.many import Run, check_inputs
+    from libferry.cli.progress import shown
+
+    if jobs is not None and not (jobs.isdecimal() and int(jobs)):
+        raise UsageError("libferry check", f"{jobs} is no number of processes", hint="--jobs 2")
+    with shown("auditing") as progress:
+        run = Run(int(jobs) if jobs else None, keep, progress)
+        return check_inputs(files, questions, run)
+
+
+def _write(form: str, reports: list[Report], *, notes: bool, tree: bool) -> None:
+    if form == "text":
+        if len(reports) == 1 and len(reports[0].files) <= SHOWN_WHOLE:
+            from libferry.audit.text import lines
+
+            written = lines(reports[0], notes=notes, tree=tree)
+        else:
+            from libferry.audit.reports import text
+
+            written = text.lines(reports, notes=notes)
+        for line, style in written:
+            output.line(line, style)
+    elif form == "json":
+        from libferry.audit.reports import data
+
+        output.write_json(data.as_dict(reports))
+    elif form == "sarif":
+        from libferry.audit.reports import sarif
+        from libferry.audit.rules import RULES
+
+        output.write_json(sarif.as_dict(reports, RULES))
+    else:
+        from libferry.audit.reports import junit
+
+        output.write(junit.text(reports))
+
+
+def _write_page(path: Path, reports: list[Report]) -> None:
+    from libferry.audit.reports import page
+    from libferry.audit.rules import RULES
+
+    try:
+        path.write_text(page.text(reports, RULES), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"write {path}", error.strerror or str(error), hint="give another path to --html"
+        ) from None
 
 
 def _show_rules(name: str | None) -> None:

@@ -7,9 +7,7 @@ the end of the ``with`` block, however that ends.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +132,8 @@ def _kind(place: Path, shown: str) -> Kind:
 
 @contextmanager
 def _unpacked(place: Path, shown: str, kind: Kind, limits: Limits) -> Iterator[Tree]:
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="libferry-check-") as scratch:
         yield _unpack(place, shown, kind, limits, Path(scratch))
 
@@ -206,6 +206,8 @@ def size_of(place: Path) -> int:
 
 def digest(place: Path) -> str:
     """SHA-256 of a file, or of what lies in an image's folder."""
+    import hashlib
+
     if place.is_file():
         with place.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,13 +14,38 @@ Specification: PyPA, "Platform compatibility tags" (PEP 425, 513, 571, 599, 600,
 from __future__ import annotations
 
 import posixpath
+import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from libferry.target import list_targets
 
 ALIASES = {  # PEP 600
     "manylinux1": "manylinux_2_5",
     "manylinux2010": "manylinux_2_12",
     "manylinux2014": "manylinux_2_17",
 }
+
+
+_TAG = re.compile(r"(manylinux|musllinux|macosx)_(\d+)_(\d+)_(\w+)")
+
+# what is known of each is in the target's own file
+GLIBC = (
+    ((2, 17), "centos-7"),
+    ((2, 27), "ubuntu-18.04"),
+    ((2, 28), "rocky-8"),
+    ((2, 31), "debian-11"),
+    ((2, 34), "rocky-9"),
+    ((2, 35), "ubuntu-22.04"),
+    ((2, 36), "debian-12"),
+    ((2, 39), "ubuntu-24.04"),
+    ((2, 41), "debian-13"),
+)
+MUSL = (((1, 2), "alpine-3.16"), ((1, 2), "alpine-3.21"))
+
+_LINUX_CPUS = {"x86_64": "amd64", "aarch64": "arm64", "i686": "i386", "armv7l": "armhf"}
+_LINUX_CPUS |= {"loongarch64": "loong64"}
+_MACOS_CPUS = {"universal2": "arm64"}
 
 
 def platforms(name: str) -> list[str]:
@@ -33,8 +58,35 @@ def platforms(name: str) -> list[str]:
 
 
 def target_of(name: str) -> str | None:
-    """The name of the target that a wheel's name promises, as far as there is one."""
+    """The name of the target that a wheel's name promises; None for no particular one.
+
+    A tag of Linux means a version of the C library. Its target is the system with the
+    oldest one that is not older, if the wheel is for several then of the oldest of them.
+    """
+    if not name.endswith(".whl"):
+        return None
+    known = list_targets()
+    for system, major, minor, cpu in sorted(_numbers(platforms(name))):
+        if system == "macosx":
+            start = f"macos-{major}" if major >= 11 else "macos-11"
+            found = [f"{start}-{_MACOS_CPUS.get(cpu, cpu)}"]
+        else:
+            systems = MUSL if system == "musllinux" else GLIBC
+            found = [
+                f"{one}-{_LINUX_CPUS.get(cpu, cpu)}"
+                for version, one in systems
+                if version >= (major, minor)
+            ]
+        for one in found:
+            if one in known:
+                return one
     return None
+
+
+def _numbers(tags: list[str]) -> Iterator[tuple[str, int, int, str]]:
+    for tag in tags:
+        if match := _TAG.fullmatch(tag):
+            yield match[1], int(match[2]), int(match[3]), match[4]
 
 
 def added_folders(root: Path, names: list[str]) -> tuple[str, ...]:

@@ -136,7 +136,7 @@ class Kept:
 def _is_as_it_was(system: System, path: str, stamp: Any, digest: str) -> bool:
     now = stamp_of(system, path)
     if isinstance(now, str) or isinstance(stamp, str):
-        return now == stamp
+        return bool(now == stamp)
     if list(now) == stamp:
         return True
     found = system.find(path)
