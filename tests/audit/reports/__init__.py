@@ -1,0 +1,1 @@
+"""Tests of libferry.audit.reports: other programs read what we write."""
