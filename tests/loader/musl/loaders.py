@@ -112,7 +112,7 @@ class Bench:
         file = self.folder / f"{path.name}.c"
         file.write_text(source or "int nothing_at_all;")
         flags = ("-w", "-fPIC", "-fno-builtin", "-nostdlib", "-fno-stack-protector")
-        command = [*COMPILERS[self.cpu], *flags, *options, file, "-o", path]
+        command: list[str | Path] = [*COMPILERS[self.cpu], *flags, *options, file, "-o", path]
         subprocess.run(command, check=True, capture_output=True)
         return path
 
@@ -146,9 +146,9 @@ class Bench:
         self, path: str = "program", *, needs: tuple[str, ...] = (), rpath: str = ""
     ) -> Path:
         """The program that prints what is loaded."""
-        words = ("-pie", "-Wl,--dynamic-linker=/lib/ld-musl.so.1")
-        words = (*words, *self._link((*needs, "libc.so"), rpath))
-        return self._compile(self.folder / path, HOST, *words)
+        words = self._link((*needs, "libc.so"), rpath)
+        interpreter = "-Wl,--dynamic-linker=/lib/ld-musl.so.1"
+        return self._compile(self.folder / path, HOST, "-pie", interpreter, *words)
 
     # ---- asking ----------------------------------------------------------------------
 
