@@ -15,6 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from libferry.audit.model import Finding
+    from libferry.loader.model import Resolution
 
 
 class FerryError(Exception):
@@ -75,7 +80,46 @@ class NoRunner(FerryError):
 
 
 class LoadError(FerryError, OSError):
-    """The library's own loader refused it, for example for a missing dependency."""
+    """The library's own loader refused it, for example for a missing dependency.
+
+    Attributes:
+        resolution: what that loader does with it, as we predict it, with every place that
+            it tries; None if that could not be predicted.
+    """
+
+    resolution: Resolution | None = None
+    _audit: Callable[[], Sequence[Finding]] = staticmethod(tuple)
+
+    def explain_by(self, resolution: Resolution, audit: Callable[[], Sequence[Finding]]) -> None:
+        """Tell what the loader does, and have the findings made when somebody asks for them."""
+        self.resolution, self._audit = resolution, audit
+
+    @cached_property
+    def findings(self) -> Sequence[Finding]:
+        """What is wrong with it, for this system; empty if that could not be found out."""
+        return self._audit()
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the error as plain data, with the problems and the places tried."""
+        problems: list[dict[str, object]] = []
+        if self.resolution is not None:
+            places = {
+                node.name: node.tried for node in self.resolution.root.walk() if node.found is None
+            }
+            problems = [
+                {
+                    "id": one.id,
+                    "library": one.library,
+                    "subject": one.subject,
+                    "message": one.message,
+                    "tried": [
+                        {"path": step.path, "source": step.source, "reason": step.reason}
+                        for step in places.get(one.subject, ())
+                    ],
+                }
+                for one in self.resolution.problems
+            ]
+        return {**super().as_dict(), "problems": problems}
 
 
 class SymbolNotFound(FerryError, AttributeError):

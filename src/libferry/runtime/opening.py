@@ -11,6 +11,7 @@ from libferry.contract import declare
 from libferry.errors import LoadError
 from libferry.runtime import wine
 from libferry.runtime.loaded import Contents
+from libferry.runtime.reasons import refusal
 from libferry.runtime.services import Services
 from libferry.runtime.worker import Worker
 from libferry.sandbox.policy import LOADING, SERVING
@@ -58,7 +59,7 @@ def open_library(binary: Binary, abi: str, session: _core.Session, contents: Con
     session.phase = LOADING
     handle, message = contents.open(services)
     if not handle:
-        raise _refused(binary, abi, message, contents.windows)
+        raise _refused(binary, abi, message, contents)
     session.phase = SERVING
     if contents.windows:
         _choose_errno(services, binary)
@@ -86,7 +87,7 @@ def _buffer_lines(services: Services, abi: str, handle: int) -> None:
     call(stream, 0, _LINE_BUFFERED, 0)
 
 
-def _refused(binary: Binary, abi: str, message: str, windows: bool) -> LoadError:
+def _refused(binary: Binary, abi: str, message: str, contents: Contents) -> LoadError:
     hint = (
         "install what is missing, or set LD_LIBRARY_PATH to its folder; for a library of "
         "another system give sysroot="
@@ -96,12 +97,13 @@ def _refused(binary: Binary, abi: str, message: str, windows: bool) -> LoadError
             "it was linked without the library that has this symbol: link it again, or "
             "load one that names all it needs (libferry inspect shows what it names)"
         )
-    if windows:
+    if contents.windows:
         missing = wine.missing_imports(binary)
         if missing:
             message += f"; missing: {', '.join(missing)}"
         hint = "put the DLLs that it needs into its folder; libferry inspect lists them"
-    return LoadError(f"open {binary.path.name} ({abi})", message, hint=hint)
+    runner = contents.worker.runner if contents.worker else None
+    return refusal(f"open {binary.path.name} ({abi})", message, hint, binary, abi, runner)
 
 
 def _choose_errno(services: Services, binary: Binary) -> None:
