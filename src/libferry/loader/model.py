@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from libferry.binary.model import Binary
-from libferry.target.model import Target
-from libferry.target.system import Found
+if TYPE_CHECKING:
+    from libferry.binary.model import Binary
+    from libferry.target.model import Target
+    from libferry.target.system import Found
 
 Outcome = Literal["found", "missing", "skipped", "fatal"]
 State = Literal["loaded", "again", "missing", "unknown", "refused", "ignored"]

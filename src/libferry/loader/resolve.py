@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from libferry.binary import read
 from libferry.binary.model import Binary
 from libferry.loader.model import Options, Resolution
-from libferry.target.system import System
+
+if TYPE_CHECKING:
+    from libferry.target.system import System
 
 
 class Engine(Protocol):

@@ -9,10 +9,13 @@ the loader's words stay as they are.
 
 from __future__ import annotations
 
+import ntpath
 import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from libferry.abi import ABIS
@@ -133,15 +136,15 @@ def _agrees(problem: Problem, said: str, resolution: Resolution) -> bool:
 
 
 def _reason(problem: Problem, resolution: Resolution) -> str:
-    root = resolution.root.path
     if problem.id == "missing-symbol":
         asked = ", ".join(_names(resolution)) or "nothing"
         return f"{_name(problem.library)} needs the symbol, and none of these has it: {asked}"
     node = next((one for one in resolution.root.walk() if _is_about(one, problem)), None)
     if node is None:
-        return "" if problem.library == root else f"of {problem.library}"
+        # Windows' loader has not said what it is about
+        return problem.message if resolution.target.os == "windows" else ""
     needed = "" if node.requester is None else f"{node.name} is needed by {node.requester.path}"
-    looked = "; ".join(_places(node))
+    looked = "; ".join(_places(node, ntpath if resolution.target.os == "windows" else posixpath))
     return ", ".join(filter(None, (needed, f"looked in {looked}" if looked else "")))
 
 
@@ -149,16 +152,17 @@ def _is_about(node: Node, problem: Problem) -> bool:
     return node.name == problem.subject and node.state in ("missing", "unknown", "refused")
 
 
-def _places(node: Node) -> Iterator[str]:
+def _places(node: Node, paths: ModuleType) -> Iterator[str]:
     """Who said where to look, and the folders; with a reason, where a file was passed over."""
     folders: dict[str, dict[str, None]] = {}
     for step in node.tried:
-        inside = os.path.basename(step.path) == os.path.basename(node.name)
-        folder = os.path.dirname(step.path) if inside else step.path.rstrip("/")
+        folder, name = paths.split(step.path)
+        if name.lower() != paths.basename(node.name).lower():
+            folder = step.path.rstrip("/")
         reason = f": {step.reason}" if step.outcome in ("skipped", "fatal") else ""
         folders.setdefault(step.source, {})[f"{folder}{reason}"] = None
     for source, names in folders.items():
-        if all(os.path.basename(name) == source for name in names):
+        if all(paths.basename(name) == source for name in names):
             yield source  # ld.so.cache is a file, and no folder
             continue
         more = [f"{len(names) - PLACES} more"] if len(names) > PLACES else []
