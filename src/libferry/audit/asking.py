@@ -26,7 +26,7 @@ _PLAIN = {
     ("pe", "x86_64"): "windows-10-x64",
     ("pe", "i386"): "windows-10-x86",
     ("pe", "aarch64"): "windows-11-arm64",
-    ("macho", "x86_64"): "macos-14-x86_64",
+    ("macho", "x86_64"): "macos-14-x64",
     ("macho", "aarch64"): "macos-14-arm64",
 }
 
@@ -268,11 +268,13 @@ def system_of(
     try:
         return system_for("this", cpu=cpu, carried=carried)
     except LibraryNotFound as error:
-        near = [one for one in list_targets() if one.endswith(_SUFFIXES.get(cpu, "?"))]
+        ending = _SUFFIXES.get(cpu, "?")
+        near = [one for one in list_targets() if one.startswith("debian") and one.endswith(ending)]
+        also = "or another of libferry target list"
         raise LibraryNotFound(
             f"check {name}",
             f"it is for {cpu}, and this machine has no loader for that",
-            hint=f"say where it shall run: --target {near[0]}" if near else error.hint,
+            hint=f"say where it shall run: --target {near[-1]}, {also}" if near else error.hint,
         ) from None
 
 

@@ -16,7 +16,7 @@ from libferry.audit.selection import Selection
 from libferry.binary.model import Binary
 from libferry.binary.recognise import read
 from libferry.errors import FerryError
-from libferry.loader.model import Options, Resolution
+from libferry.loader.model import Node, Options, Resolution
 
 if TYPE_CHECKING:
     from libferry.binary.elf.view import ElfView
@@ -130,6 +130,12 @@ class Subject:
         from libferry.loader import resolve
 
         return resolve(self.binary, self.system, self.settings.loading)
+
+    @property
+    def resolution_root(self) -> Node:
+        """What is asked for, with what it needs below; only if there is a resolution."""
+        assert self.resolution is not None
+        return self.resolution.root
 
     @cached_property
     def others(self) -> tuple[Other, ...]:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from libferry.audit.check import Check
 from libferry.audit.model import Rule
 from libferry.audit.subject import Seen, Subject
+from libferry.target.carried import is_of_system
 
 ELF = frozenset({"elf"})
 LIBRARIES = frozenset({"library"})
@@ -20,6 +21,10 @@ _LIBRARY_NAME = re.compile(r"lib.+\.so(\.\d+)*")
 def no_soname(subject: Subject) -> Iterator[Seen]:
     """A library that is to be linked with, and has no name for that."""
     name = subject.file.rpartition("/")[2]
+    folder = os.path.dirname(subject.binary.path)
+    searched = subject.target.default_paths if subject.target else ()
+    if is_of_system(folder) and folder not in searched:
+        return  # a folder of plug-ins
     if subject.binary.soname is None and _LIBRARY_NAME.fullmatch(name):
         yield Seen("DT_SONAME", f"{name} has no soname: who links with it notes the path used")
 
@@ -64,7 +69,7 @@ def stripped(subject: Subject) -> Iterator[Seen]:
 SCANNED = 4 << 20
 # Paths below a folder of the builder's with a source file's name: not each mention of /home
 _PATH = re.compile(
-    rb"/(?:home/[\w.+-]+|root|Users/[\w.+-]+|build(?:dir|s)?|__w|github|workspace|tmp)"
+    rb"(?<![\w.])/(?:home/[\w.+-]+|root|Users/[\w.+-]+|build(?:dir|s)?|__w|github|workspace|tmp)"
     rb"/[\w.+/@~-]{1,400}?\.(?:c|cc|cpp|cxx|h|hpp|rs|go|S|s|m|mm|f90|pyx)\b"
 )
 _FIRST = (

@@ -13,8 +13,8 @@ from libferry.audit.check import Check
 from libferry.audit.rules.dyld_loading import DYLD
 from libferry.audit.rules.elf_loading import ELF
 from libferry.audit.rules.windows_loading import WINDOWS
+from libferry.audit.rules.wording import in_groups, said
 from libferry.audit.subject import Seen, Subject
-from libferry.loader.model import Problem
 
 # Problem.when: what loads today may still fail, and that is no error of the file's.
 _FORMATS = {"elf": "an ELF file", "pe": "a Windows file", "macho": "a Mach-O file"}
@@ -30,23 +30,22 @@ def problems(subject: Subject) -> Iterator[Seen]:
         yield Seen(subject.target.name, message, rule="wrong-platform")
     if subject.resolution is None:
         return
-    for problem in subject.resolution.problems:
+    for group in in_groups(subject.resolution.problems):
+        problem, words = group[0], said(subject, group)
+        evidence: dict[str, object] = {
+            "library": problem.library,
+            "when": problem.when,
+            "loader": problem.message,
+            "source": problem.source,
+        }
         yield Seen(
             subject=problem.subject,
-            message=problem.message,
-            evidence=_evidence(problem),
+            message=words.message,
+            evidence=evidence | (words.evidence or {}),
+            fix=words.fix,
             rule=problem.id,
             severity=_SEVERITIES[problem.when],
         )
-
-
-def _evidence(problem: Problem) -> dict[str, object]:
-    return {
-        "library": problem.library,
-        "when": problem.when,
-        "loader": problem.message,
-        "source": problem.source,
-    }
 
 
 CHECKS = (Check(problems, (*ELF, *WINDOWS, *DYLD)),)

@@ -8,6 +8,7 @@ it was linked with.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from libferry.audit.check import Check
 from libferry.audit.model import Rule
 from libferry.audit.neighbours import LINKERS, in_common
 from libferry.audit.subject import Seen, Subject
+from libferry.target.carried import is_of_system
 
 ELF = frozenset({"elf"})
 LIBRARIES = frozenset({"library"})
@@ -52,19 +54,22 @@ def leaked_runtime(subject: Subject) -> Iterator[Seen]:
         return
     name = subject.binary.soname or subject.file.rpartition("/")[2]
     for runtime, witness, own in _RUNTIMES:
-        if (witness, None) in elf.definitions and not re.match(own, name):
+        own_trade = re.match(own, name) or _WATCHERS.match(name)
+        if (witness, None) in elf.definitions and not own_trade:
             yield Seen(
                 witness, f"it exports the {runtime} that is linked into it, {witness} and more"
             )
 
 
 _ALLOCATOR = ("malloc", "free", "calloc", "realloc", "_Znwm", "_Znwj", "_ZdlPv")
-# Whose trade it is: C libraries, allocators, and tools that watch allocations
+# Whose trade it is: C libraries, allocators, and tools that watch a program from inside
 _ALLOCATORS = re.compile(
     r"lib(c|ld|pthread|musl|stdc\+\+|c\+\+|jemalloc|tcmalloc|mimalloc|rpmalloc|hoard|snmalloc|"
-    r"scudo|dmalloc|duma|efence|electric|memusage|mtrace|c_malloc_debug|asan|lsan|tsan|ubsan|"
-    r"msan|hwasan|clang_rt|heaptrack|gperftools|ttmalloc|talloc_stub|umem|gmalloc|failmalloc|"
-    r"nedmalloc|supc\+\+|c\+\+abi|cxxrt)[\w.+-]*|ld-|vgpreload",
+    r"scudo|dmalloc|duma|efence|umem|failmalloc|nedmalloc|supc\+\+|cxxrt)[\w.+-]*|ld-",
+)
+_WATCHERS = re.compile(
+    r"lib(a|l|t|ub|m|hwa)san\b|libclang_rt|libmemusage|libpcprofile|libmtrace|libc_malloc_debug|"
+    r"libheaptrack|libgprofng|libgp-|libSegFault|libfakeroot|preloadable_|vgpreload|libtalloc_stub",
 )
 
 
@@ -75,15 +80,17 @@ def allocator(subject: Subject) -> Iterator[Seen]:
         return
     name = subject.binary.soname or subject.file.rpartition("/")[2]
     taken = [one for one in _ALLOCATOR if elf.definitions.get((one, None))]
-    if taken and not _ALLOCATORS.match(name):
+    if taken and not _ALLOCATORS.match(name) and not _WATCHERS.match(name):
         words = ", ".join(taken)
         yield Seen(taken[0], f"it exports {words}, and so serves the whole process with them")
 
 
 def clashes(subject: Subject) -> Iterator[Seen]:
     """The same strong name in two libraries of one process, and no version tells them apart."""
-    if subject.elf is None:
+    name = subject.binary.soname or subject.file.rpartition("/")[2]
+    if subject.elf is None or _WATCHERS.match(name):
         return
+    of_system = is_of_system(os.path.dirname(subject.binary.path))
     for other in subject.others:
         same = other.binary.soname and other.binary.soname == subject.binary.soname
         if same or other.binary.format != "elf" or other.binary.kind != "library":
@@ -96,6 +103,8 @@ def clashes(subject: Subject) -> Iterator[Seen]:
                 name,
                 f"it and {name} both export {shown}: the one loaded first serves both",
                 {"library": other.path, "symbols": common},
+                # one distribution's libraries are built and tested together
+                severity="note" if of_system and is_of_system(os.path.dirname(other.path)) else "",
             )
 
 

@@ -1,0 +1,183 @@
+"""What a loader says, in words for somebody who has to do something about it.
+
+A loader names the first thing that it misses, and stops; its message is kept as evidence.
+Here the same is said with what is known besides: what the target has instead, which symbol
+asks for it, which program would have it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from libferry.audit.subject import Subject
+from libferry.audit.versions import parse, symbols_of
+from libferry.errors import BadBinary
+from libferry.loader.model import Node, Problem
+
+SHOWN = 3
+
+
+class Said(NamedTuple):
+    """A message, what is to be done if it is not what the rule says, and more evidence."""
+
+    message: str
+    fix: str = ""
+    evidence: dict[str, object] | None = None
+
+
+# What begins a symbol's name -> the program that has it, by which it is loaded
+_HOSTS = (
+    (re.compile(r"_?Py[A-Z_]"), "python3"),
+    (re.compile(r"PL_|Perl_|boot_"), "perl"),
+    (re.compile(r"rb_[a-z]"), "ruby"),
+    (re.compile(r"luaL?_"), "lua"),
+    (re.compile(r"zend_|php_"), "php"),
+    (re.compile(r"ap_[a-z]"), "apache2"),
+    (re.compile(r"Rf?_[a-z]"), "R"),
+    (re.compile(r"napi_|node_module"), "node"),
+    (re.compile(r"Tcl_|Tk_"), "tclsh"),
+    (re.compile(r"ngx_"), "nginx"),
+)
+
+# What begins a symbol's name -> whose it is, and what to do: its library's own sources
+_LIBRARIES = (
+    (re.compile(r"_ZSt|_ZNS?t?K?St|__cxa_|__gxx_|_Zn[wa]|_Zd[la]|_ZT[VI]N10__cxxabiv1"),
+     "libstdc++", "link it with g++ instead of gcc, or with -lstdc++"),
+    (re.compile(r"_Unwind_|__(?:u?div|u?mod|mul)[dt]i\d"), "libgcc_s", "link it with -lgcc_s"),
+    (re.compile(r"__\w+_chk$"), "glibc (_FORTIFY_SOURCE)",
+     "compile it for that C library, or with -U_FORTIFY_SOURCE"),
+    (re.compile(r"__isoc23_"), "glibc 2.38", "compile it on an older system, or with -std=gnu17"),
+    (re.compile(r"pthread_"), "libpthread", "link it with -pthread"),
+    (re.compile(r"dl(open|sym|close|error)$"), "libdl", "link it with -ldl"),
+    (re.compile(r"GOMP_|omp_"), "libgomp", "link it with -fopenmp"),
+    (re.compile(r"__(?:asan|ubsan|tsan|msan|lsan)_"), "a sanitizer",
+     "preload the sanitizer's library, or build it without -fsanitize"),
+    (re.compile(r"__gcov_|__llvm_profile_"), "a coverage runtime", "build it without --coverage"),
+)  # fmt: skip
+
+
+def in_groups(problems: Sequence[Problem]) -> Iterator[list[Problem]]:
+    """The problems, those that are one thing together: a library's missing symbols, say."""
+
+    def what(problem: Problem) -> tuple[str, ...]:
+        if problem.id == "missing-version":
+            parsed = parse(problem.subject)
+            return problem.id, problem.library, parsed[0] if parsed else problem.subject
+        if problem.id in ("missing-symbol", "missing-symbol-later", "missing-procedure"):
+            return problem.id, problem.library, problem.when
+        return problem.id, problem.library, problem.subject, problem.message
+
+    for _, members in groupby(sorted(problems, key=what), key=what):
+        yield list(members)
+
+
+def said(subject: Subject, problems: Sequence[Problem]) -> Said:
+    """What to say of problems that are one thing; see ``in_groups``."""
+    words = _WORDS.get(problems[0].id)
+    made = words(subject, problems) if words else None
+    return made or Said(problems[0].message)
+
+
+def _whose(subject: Subject, problem: Problem) -> str:
+    """``libx.so `` if it is not the file itself that has the problem, but what it needs."""
+    assert subject.resolution is not None
+    if problem.library == subject.resolution.root.path:
+        return ""
+    return f"{problem.library.rpartition('/')[2]} "
+
+
+def _library(subject: Subject, problems: Sequence[Problem]) -> Said | None:
+    (problem, *_) = problems
+    asked = _asked_for(subject, problem)
+    if asked is None or problem.subject == subject.resolution_root.path:
+        return None
+    verb = "is not there" if problem.when == "load" else "is not known to be there"
+    tried = [
+        {"path": step.path, "source": step.source, "reason": step.reason} for step in asked.tried
+    ]
+    return Said(f"{_whose(subject, problem)}needs {asked.name}, which {verb}",
+                evidence={"tried": tried})  # fmt: skip
+
+
+def _asked_for(subject: Subject, problem: Problem) -> Node | None:
+    for node in subject.resolution_root.walk():
+        if node.name == problem.subject and node.state in ("missing", "unknown"):
+            return node
+    return None
+
+
+def _version(subject: Subject, problems: Sequence[Problem]) -> Said | None:
+    needs = sorted((parse(problem.subject) or ("", ()), problem) for problem in problems)
+    problem = needs[-1][1]
+    family, _ = needs[-1][0]
+    node = next((n for n in subject.resolution_root.walk() if n.path == problem.library), None)
+    if not family or node is None or node.binary is None:
+        return None
+    has = _newest_given(subject, node, problem.subject, family)
+    names = symbols_of(node.binary, problem.subject)
+    because = f" (symbol {names[0]}{', …' if len(names) > 1 else ''})" if names else ""
+    there = f", and there it is {has} at most" if has else ""
+    return Said(
+        f"{_whose(subject, problem)}needs {problem.subject}{there}{because}",
+        evidence={
+            "versions": [one.subject for _, one in needs],
+            "symbols": list(names),
+            "newest_there": has,
+        },
+    )
+
+
+def _newest_given(subject: Subject, node: Node, version: str, family: str) -> str:
+    """The newest version of a family that the library in question has on the target."""
+    assert node.binary is not None
+    assert subject.resolution is not None
+    soname = next(
+        (need.library for need in node.binary.versions_needed if need.version == version), None
+    )
+    for one in subject.resolution.order:
+        if one.name != soname and one.path.rpartition("/")[2] != soname:
+            continue
+        given = one.found.given if one.found else None
+        try:
+            versions = one.binary.versions_given if one.binary else (given and given.versions) or ()
+        except BadBinary:
+            return ""
+        counted = [parsed for name in versions if (parsed := parse(name)) and parsed[0] == family]
+        if counted:
+            return f"{family}_{'.'.join(map(str, max(counted)[1]))}"
+    return ""
+
+
+def _symbols(subject: Subject, problems: Sequence[Problem]) -> Said:
+    names = sorted({problem.subject for problem in problems})
+    shown = ", ".join(names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    first = problems[0]
+    nobody = "which nobody in the process has"
+    when = ", once it is called" if first.when == "call" else ""
+    message = f"{_whose(subject, first)}needs {shown}{more}, {nobody}{when}"
+    return Said(message, _who_has(names, subject), {"symbols": names})
+
+
+def _who_has(names: Sequence[str], subject: Subject) -> str:
+    """What to do about missing symbols, by whose names they are."""
+    for name in names:
+        for pattern, host in _HOSTS:
+            if pattern.match(name) and not subject.settings.loading.host:
+                return f"it is made for {host}, which has them: libferry check --host {host} FILE"
+    for name in names:
+        for pattern, whose, what in _LIBRARIES:
+            if pattern.match(name):
+                return f"{name} is {whose}'s: {what}"
+    return ""
+
+
+_WORDS: dict[str, Callable[[Subject, Sequence[Problem]], Said | None]] = {
+    "missing-library": _library,
+    "missing-version": _version,
+    "missing-symbol": _symbols,
+    "missing-symbol-later": _symbols,
+}
