@@ -15,6 +15,8 @@ from libferry.binary import read
 from libferry.binary.describe import as_dict
 from libferry.errors import BadBinary, FerryError
 
+from .everything import read_everything
+
 DENSE = 4096
 STRIDE = 61
 
@@ -28,6 +30,7 @@ def sample(request: pytest.FixtureRequest) -> Path:
 
 def read_all(path: Path) -> FerryError | None:
     """Read everything there is to read; give the error, if that is how it ends."""
+    read_everything(path)
     try:
         as_dict(read(path))
     except FerryError as error:

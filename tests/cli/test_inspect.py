@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from pathlib import Path
 
 import pefile  # type: ignore[import-untyped]
 import pytest
 
 from tests.cli.conftest import DLL32, LIBZ, NEEDS_DLL32, NEEDS_LIBZ, ferry
 
+LIBC = "/usr/lib/x86_64-linux-gnu/libc.so.6"
 LIBSTDCXX = "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"
 
 
 @NEEDS_LIBZ
 def test_the_answer_comes_first() -> None:
     lines = ferry("inspect", LIBZ, "--no-exports").out.splitlines()
-    assert lines == [
-        "ELF 64-bit x86_64 shared library for linux",
-        f"file      {LIBZ}",
-        "soname    libz.so.1",
-        "needed    libc.so.6",
-        "callable  yes, in this process, or in a worker, through this kernel (x86_64-sysv)",
+    assert lines[0] == "ELF 64-bit x86_64 shared library for linux"
+    assert [" ".join(line.split()) for line in lines[1:4]] == [
+        f"file {LIBZ}",
+        "soname libz.so.1",
+        "needed libc.so.6",
     ]
+    yes = "yes, in this process, or in a worker, through this kernel (x86_64-sysv)"
+    assert lines[-1].split(maxsplit=1) == ["callable", yes]
+
+
+def rows(path: str) -> dict[str, str]:
+    lines = ferry("inspect", path, "--no-exports").out.splitlines()
+    width = len(lines[1]) - len(path)
+    return {line[:width].strip(): line[width:] for line in lines[1:]}
+
+
+@pytest.mark.needs("readelf", install="apt-get install binutils")
+def test_what_a_loader_needs_to_know_is_shown() -> None:
+    """As readelf has it, of the C library."""
+    command = ["readelf", "-Wlnd", LIBC]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shown = rows(LIBC)
+    assert f"Build ID: {shown['build ID']}" in said
+    assert f"OS: {shown['minimum'].replace(' ', ', ABI: ')}" in said
+    tls = next(line.split() for line in said.splitlines() if line.startswith("  TLS "))
+    size, alignment = int(tls[5], 16), int(tls[-1], 16)
+    assert shown["TLS"] == f"{size} bytes, aligned to {alignment}, initial-exec"
+    assert shown["hardening"].startswith("full RELRO" if "NOW" in said else "partial RELRO")
+    assert "STATIC_TLS" in shown["flags"]
+
+
+@pytest.mark.needs("cc", install="apt-get install gcc")
+@pytest.mark.needs("readelf", install="apt-get install binutils")
+def test_the_newest_version_that_is_needed_comes_first(tmp_path: Path) -> None:
+    made = tmp_path / "program"
+    source = 'int puts(const char *); int main(void) { return puts("hello"); }'
+    command = ["cc", "-x", "c", "-", "-o", str(made)]
+    subprocess.run(command, input=source, text=True, check=True)
+    listed = subprocess.run(
+        ["readelf", "-WV", str(made)], capture_output=True, text=True, check=True
+    ).stdout
+    needed = re.findall(r"Name: GLIBC_([0-9.]+) ", listed)
+    newest = max(needed, key=lambda version: [int(part) for part in version.split(".")])
+    assert len(needed) > 1
+    assert rows(str(made))["versions"].startswith(f"libc.so.6: GLIBC_{newest},")
 
 
 @NEEDS_LIBZ
@@ -77,7 +118,8 @@ def test_a_dll_is_read_without_anything_that_could_run_it() -> None:
 @NEEDS_LIBZ
 def test_what_cannot_be_hosted_has_a_hint() -> None:
     ran = ferry("inspect", LIBZ, "--no-exports", "--sysroot", "/no/such/folder")
-    assert "callable  no: the sysroot /no/such/folder has no /lib64/ld-linux" in ran.out
+    said = " ".join(ran.out.split())
+    assert "callable no: the sysroot /no/such/folder has no /lib64/ld-linux" in said
     assert ran.out.splitlines()[-1].startswith("hint")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from libferry.binary import Binary, Export, read
+from libferry.binary import Binary, Export, read, words
 from libferry.binary.describe import as_dict
 from libferry.binary.mangled import can_demangle, demangle, is_mangled
 from libferry.cli import output
@@ -140,6 +140,7 @@ def _facts(binary: Binary, host: dict[str, object] | FerryError) -> list[tuple[s
         )
         if value
     ]
+    rows += words.rows(binary)
     if isinstance(host, FerryError):
         rows += [("callable", f"no: {host.happened}"), ("hint", host.hint)]
     else:
