@@ -28,6 +28,20 @@ DYLD = (
         source="dyld(1), 'DYNAMIC LIBRARY LOADING': @rpath; dyld, Loader::expandAtRPaths",
     ),
     Rule(
+        id="malformed",
+        group="load",
+        severity="error",
+        title="It is built in a way that this system no longer takes",
+        explanation="dyld looks closer at files that were built with a newer SDK. Since macOS 15.4 "
+        "it refuses one that has the same LC_RPATH twice (`duplicate LC_RPATH '@loader_path'`), "
+        "asks twice for one library, or has no LC_UUID. The same file loads on older systems.",
+        fix="install_name_tool -delete_rpath @loader_path FILE (once for each that is too much), "
+        "then codesign -f -s - FILE",
+        good="clang -dynamiclib -o liba.dylib a.c -Wl,-rpath,@loader_path",
+        bad="install_name_tool -add_rpath @loader_path FILE    # by two tools in turn, of old",
+        source="dyld-1286.10, mach_o/Policy.cpp: enforceNoDuplicateRPaths, enforceHasUUID",
+    ),
+    Rule(
         id="wrong-platform",
         group="load",
         severity="error",
@@ -46,10 +60,10 @@ DYLD = (
         severity="error",
         title="It is built for a newer system",
         explanation=(
-            "The file says which system it needs at least. On macOS dyld takes a library that is "
-            "newer than the system, but refuses the program, and symbols that are not weak are "
-            "missing. On Windows the subsystem version of a program (6.1 is Windows 7) is "
-            "compared at its start."
+            "The file says which system it needs at least. macOS' dyld does not refuse one that "
+            "is newer than the system; but what the newer system has more of, libraries and "
+            "symbols that are not weak, is missing. On Windows the subsystem version of a "
+            "program (6.1 is Windows 7) is compared at its start."
         ),
         fix="build it with -mmacosx-version-min=11.0 (MACOSX_DEPLOYMENT_TARGET), or "
         "/SUBSYSTEM:WINDOWS,6.01",
