@@ -17,10 +17,11 @@ agrees where it implements them (``tests/loader/windows``).
 from __future__ import annotations
 
 import ntpath
+from collections.abc import Iterable
 
 from libferry.binary.model import Binary
 from libferry.errors import BadBinary
-from libferry.loader.model import Node, Options, Resolution
+from libferry.loader.model import Node, Options, Problem, Resolution
 from libferry.loader.windows import rules
 from libferry.loader.windows.engine import Loader
 from libferry.loader.windows.process import Process, Search
@@ -49,7 +50,12 @@ def resolve_name(name: str, system: System, options: Options) -> Resolution:
 
 def error_number(resolution: Resolution) -> int | None:
     """What GetLastError gives; None if it loads, as far as is known."""
-    for problem in resolution.problems:
+    return error_number_of(resolution.problems)
+
+
+def error_number_of(problems: Iterable[Problem]) -> int | None:
+    """The number of the first problem that keeps it from loading."""
+    for problem in problems:
         if problem.when == "load":
             return int(problem.message.split(":")[0].removeprefix("error "))
     return None

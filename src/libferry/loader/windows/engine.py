@@ -31,7 +31,7 @@ from libferry.loader.windows.names import (
     with_extension,
 )
 from libferry.loader.windows.process import Process, Search
-from libferry.loader.windows.rules import ALWAYS_LOADED, ERROR_OF, SEARCH_FLAGS, page
+from libferry.loader.windows.rules import ALWAYS_LOADED, ERROR_OF, SAME_RULE, SEARCH_FLAGS, page
 from libferry.target.system import Found
 
 LOAD_DIRECTORY = "LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR"
@@ -184,6 +184,11 @@ class Loader:
         other_cpu = ""
         for path, what in candidates:
             found = self.system.find(path)
+            if found is None and self.system.is_directory(path):
+                node.tried.append(Step(path, what, "fatal", "it is a folder"))
+                node.state = "refused"
+                self._problem("a-folder", node, f"{path} is a folder", rules.ERRORS)
+                return True
             if found is None:
                 node.tried.append(Step(path, what, "missing"))
                 continue
@@ -373,10 +378,9 @@ class Loader:
     ) -> None:
         """Note why it fails, in Windows' own words and then ours."""
         error = ERROR_OF[id_]
-        known = "missing-procedure" if id_ == "missing-ordinal" else id_
         self.problems.append(
             Problem(
-                known,
+                SAME_RULE.get(id_, id_),
                 node.path,
                 subject,
                 f"error {error.number}: {error.text.replace('%1', subject)} ({detail})",

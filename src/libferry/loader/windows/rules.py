@@ -103,12 +103,20 @@ ERROR_OF = {
     "missing-ordinal": Error(182, "The operating system cannot run %1."),
     "wrong-bitness": Error(193, "%1 is not a valid Win32 application."),
     "not-a-library": Error(193, "%1 is not a valid Win32 application."),
+    "a-folder": Error(5, "Access is denied."),
     "minimum-os": Error(1150, "The specified program requires a newer version of Windows."),
     "side-by-side": Error(
         14001,
         "The application has failed to start because its side-by-side configuration is incorrect.",
     ),
     "invalid-parameter": Error(87, "The parameter is incorrect."),
+}
+
+# Those that are one rule of the audit, though they have numbers of their own
+SAME_RULE = {
+    "missing-ordinal": "missing-procedure",
+    "a-folder": "not-a-library",
+    "invalid-parameter": "missing-library",
 }
 
 # Which processes a Windows runs, by its CPU and from which version on:
