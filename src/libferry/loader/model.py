@@ -60,7 +60,7 @@ class Problem:
     source: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """One library that was asked for, by one that needs it.
 

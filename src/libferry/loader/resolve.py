@@ -44,7 +44,13 @@ def resolve(
         LibraryNotFound: there is no such file.
         BadBinary: it is no library, or damaged.
     """
-    binary = subject if isinstance(subject, Binary) else read(subject)
     engine = cast(Engine, import_module(f"libferry.loader.{system.target.loader}"))
-    path = system.path_of(Path(binary.path))
+    file = Path(subject.path if isinstance(subject, Binary) else subject)
+    path = system.path_of(file)
+    if isinstance(subject, Binary):
+        binary = subject
+    else:
+        found = system.find(path)
+        # what the system has read already is not read again
+        binary = read(subject) if found is None or found.file is None else system.read(found)
     return engine.resolve(binary, path, system, options or Options())

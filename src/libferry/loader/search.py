@@ -12,27 +12,11 @@ anything.
 
 from __future__ import annotations
 
-import mmap
 import os
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from libferry.errors import LibraryNotFound
-
-# glibc 2.41, sysdeps/generic/dl-cache.h: struct cache_file_new and file_entry_new.
-_CACHE_MAGIC = b"glibc-ld.so.cache1.1"
-_CACHE_HEADER = struct.Struct("<20sII4sI12s")
-_CACHE_ENTRY = struct.Struct("<iIIIQ")
-# sysdeps/generic/ldconfig.h: FLAG_ELF_LIBC6 with the CPU's bits.
-_CACHE_FLAGS = {
-    "x86_64": 0x0303,
-    "i386": 0x0003,
-    "aarch64": 0x0A03,
-    "arm": 0x0903,
-    "riscv64": 0x1003,
-    "loongarch64": 0x1203,
-}
 
 # The target's own folders first: Debian's multiarch tuples, then what others use.
 DEFAULT_FOLDERS = {
@@ -81,9 +65,9 @@ def locate(
             return found
     cache = root / "etc/ld.so.cache"
     tried.append(str(cache))
-    for key, value in _cache_entries(cache, _CACHE_FLAGS.get(cpu, -1)):
-        if key == text and (found := root / value.lstrip("/")).is_file():
-            return found
+    in_cache = _in_cache(cache, text, cpu)
+    if in_cache is not None and (found := root / in_cache.lstrip("/")).is_file():
+        return found
     defaults = [str(root / folder) for folder in (*DEFAULT_FOLDERS.get(cpu, ()), "lib", "usr/lib")]
     here = f"there is one in the current folder: ./{text}" if Path(text).is_file() else ""
     return _first(text, defaults, here or "give its path, or install it", tried)
@@ -104,27 +88,16 @@ def _first(name: str, folders: Sequence[str], hint: str, before: Sequence[str] =
     )
 
 
-def _cache_entries(path: Path, flags: int) -> Iterator[tuple[str, str]]:
-    """Names and paths in an ld.so.cache, for one CPU and no special hardware."""
+def _in_cache(path: Path, name: str, cpu: str) -> str | None:
+    """Where an ld.so.cache has a library, for one CPU and no special hardware."""
+    from libferry.loader.glibc.cache import Cache, choose
+    from libferry.loader.glibc.rules import CPUS
+
+    if cpu not in CPUS:
+        return None
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            # an old-format part may come first (glibc before 2.32)
-            start = data.find(_CACHE_MAGIC)
-            if start < 0 or start + _CACHE_HEADER.size > len(data):
-                return
-            count = _CACHE_HEADER.unpack_from(data, start)[1]
-            first = start + _CACHE_HEADER.size
-            count = min(count, (len(data) - first) // _CACHE_ENTRY.size)
-            for index in range(count):
-                kind, key, value, _, hwcap = _CACHE_ENTRY.unpack_from(
-                    data, first + index * _CACHE_ENTRY.size
-                )
-                if kind == flags and hwcap == 0:
-                    yield _string(data, start + key), _string(data, start + value)
-    except (OSError, ValueError):
-        return
-
-
-def _string(data: mmap.mmap, start: int) -> str:
-    end = data.find(b"\0", start)
-    return os.fsdecode(data[start : max(end, start)])
+        cache = Cache(path.read_bytes(), "big" if cpu == "s390x" else "little")
+    except OSError:
+        return None
+    entry = choose(cache.entries(name), CPUS[cpu].cache, {}, 0)
+    return entry.path if entry else None

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from libferry.binary.model import Endian
@@ -112,6 +112,9 @@ class Cache:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self.__getitem__, range(self._count))
 
     def __getitem__(self, index: int) -> Entry:
         if not 0 <= index < self._count:

@@ -3,20 +3,16 @@
 Everything here depends on the file alone, so it is read once and kept for all that is
 resolved with one system. What depends on who loads it is in ``mapping.py``.
 
-The loader's own checks come before any reading (``verify``), in its order and with its
-words: they decide between "not this one, look further", which happens for another CPU's
-file in a search path, and "give up", which happens for a text file of that name.
+A file that our reader takes is looked at once; what the loader would say of any other is
+for ``verify.py``.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from libferry.binary.elf import Image, versions
+from libferry.binary.elf import Image, notes, versions
 from libferry.binary.elf.layout import (
     DT_AUXILIARY,
     DT_FILTER,
@@ -28,15 +24,23 @@ from libferry.binary.elf.layout import (
     DT_RUNPATH,
     DT_SONAME,
     DT_VERDEF,
+    EM_386,
+    EM_X86_64,
     ET_DYN,
-    ET_EXEC,
+    PT_NOTE,
     ProgramHeader,
-    layout_of,
 )
 from libferry.binary.elf.view import ElfView
 from libferry.binary.model import Binary
 from libferry.errors import BadBinary, FerryError
-from libferry.loader.glibc import rules
+from libferry.loader.glibc.verify import (
+    IDENTIFICATION_BYTES,
+    Verdict,
+    program_headers,
+    verify,
+    verify_headers,
+    verify_identification,
+)
 from libferry.target.model import Target
 from libferry.target.system import Found, System
 
@@ -48,25 +52,9 @@ DT_SYMBOLIC, DT_TEXTREL, DT_BIND_NOW = 16, 22, 24
 DF_SYMBOLIC, DF_TEXTREL, DF_BIND_NOW = 0x2, 0x4, 0x8
 DF_1_NOW, DF_1_INITFIRST, DF_1_NOOPEN, DF_1_NODEFLIB = 0x1, 0x20, 0x40, 0x800
 
-HEADER_BYTES = 832  # struct filebuf: sizeof buf, of 64-bit loaders
+X86_ISA_1_NEEDED = (0xC0008002).to_bytes(4, "little")  # GNU_PROPERTY_X86_ISA_1_NEEDED
 
 LOADED_TAGS = {DT_NEEDED, DT_AUXILIARY, DT_FILTER}
-
-
-class Verdict(NamedTuple):
-    """What the loader thinks of a file before it maps it; all empty if it takes it.
-
-    Attributes:
-        skip: why it looks further.
-        fatal: why it gives up.
-        id: of the problem that this is.
-        source: of the rule.
-    """
-
-    skip: str = ""
-    fatal: str = ""
-    id: str = "not-a-library"
-    source: str = rules.VERIFY
 
 
 class Facts:
@@ -84,9 +72,11 @@ class Facts:
         soname, rpath, runpath: as in the file; None if they are not there. RPATH is None
             if there is a RUNPATH, as the loader has it.
         flags, flags_1: DT_FLAGS with the older tags of the same meaning, DT_FLAGS_1.
+        sound: whether it is known that nothing is wrong with mapping it, ever.
         symbols: what others bind to here, and what it binds to; read when it is asked for.
-        versions_needed: of which library.
+        versions_needed: of which library which must be there; the order is the file's.
         versions: the ones that it has; None without DT_VERDEF.
+        isa_needed: the x86 levels that it was compiled for.
         relr: whether it has packed relocations.
     """
 
@@ -96,12 +86,14 @@ class Facts:
         "flags",
         "flags_1",
         "found",
+        "isa_needed",
         "needs",
         "relr",
         "rpath",
         "runpath",
         "segments",
         "soname",
+        "sound",
         "symbols",
         "type",
         "verdict",
@@ -123,8 +115,10 @@ class Facts:
         self.rpath: str | None = None
         self.runpath: str | None = None
         self.flags = self.flags_1 = 0
-        self.versions_needed: Sequence[versions.NeededVersion] = ()
+        self.versions_needed: Sequence[tuple[str, frozenset[str]]] = ()
+        self.sound = False
         self.versions: frozenset[str] | None = None
+        self.isa_needed: tuple[str, ...] = ()
         self.relr = False
         self.symbols: Symbols | None = None
 
@@ -144,29 +138,35 @@ def read_facts(found: Found, system: System) -> Facts:
             facts.soname = found.given.name
             facts.versions = found.given.versions
         return facts
-    verdict, facts_type, raw = verify(found, system.target)
-    facts = Facts(found, verdict)
-    if verdict.skip or verdict.fatal:
-        return facts
-    facts.type = facts_type
+    facts = Facts(found, Verdict())
     try:
-        facts.binary = binary = system.read(found)
-        view = binary.view
-        assert isinstance(view, ElfView)  # it begins with ELF's magic
-        facts.segments = view.headers.segments
-        _dynamic(facts, view)
+        facts.binary = system.read(found)
+        view = facts.binary.view
+        if isinstance(view, ElfView):
+            _read(facts, view, system.target)
+            return facts
     except BadBinary as error:
         facts.broken = error
-        facts.segments = _program_headers(raw, system.target)
     except FerryError as error:
         facts.verdict = Verdict(fatal=str(error))
+        return facts
+    facts.verdict, facts.type, raw = verify(found, system.target)
+    facts.segments = program_headers(raw, system.target)
     return facts
 
 
-def _dynamic(facts: Facts, view: ElfView) -> None:
+def _read(facts: Facts, view: ElfView, target: Target) -> None:
+    headers = view.headers
+    tags = headers.tags
     with view.open() as window:
-        image = Image(window, view.headers)
-        tags = image.tags
+        start = window.bytes(0, IDENTIFICATION_BYTES, "the ELF identification")
+        verdict = verify_identification(start, target) or verify_headers(
+            headers.machine, headers.flags, headers.type, target
+        )
+        if verdict is not None:
+            facts.verdict = verdict
+            return
+        image = Image(window, headers)
         facts.needs = tuple(
             (tag, image.string(value, "the name of a needed library"))
             for tag, value in image.entries
@@ -180,9 +180,18 @@ def _dynamic(facts: Facts, view: ElfView) -> None:
             facts.runpath = image.string(tags[DT_RUNPATH], "the runpath")
         elif DT_RPATH in tags:
             facts.rpath = image.string(tags[DT_RPATH], "the rpath")
-        facts.versions_needed = versions.needed(image)
+        wanted: dict[str, set[str]] = {}
+        for need in versions.needed(image):
+            if not need.weak:
+                wanted.setdefault(need.library, set()).add(need.version)
+        facts.versions_needed = tuple(
+            (library, frozenset(names)) for library, names in wanted.items()
+        )
+        facts.isa_needed = _isa_needed(image)
         if DT_VERDEF in tags:
             facts.versions = frozenset(versions.given(image).values())
+    facts.type = headers.type
+    facts.segments = headers.segments
     facts.flags = (
         tags.get(DT_FLAGS, 0)
         | (DF_SYMBOLIC if DT_SYMBOLIC in tags else 0)
@@ -194,82 +203,13 @@ def _dynamic(facts: Facts, view: ElfView) -> None:
     facts.view = view
 
 
-_HEADERS = {
-    (bits, order): struct.Struct(order + ("HHIQQQIHHH" if bits == 64 else "HHIIIIIHHH"))
-    for bits in (32, 64)
-    for order in "<>"
-}
-_PROGRAM_HEADER_BYTES = {32: 32, 64: 56}
-_CLASSES = {32: 1, 64: 2}
-
-
-def _program_headers(raw: bytes, target: Target) -> Sequence[ProgramHeader]:
-    """The program headers of a file that cannot be read any further."""
-    layout = layout_of(_CLASSES[target.bits], 1 if target.endian == "little" else 2)
-    return list(map(ProgramHeader._make, layout.segment.rows(raw)))
-
-
-def verify(found: Found, target: Target) -> tuple[Verdict, int, bytes]:
-    """What ``open_verify`` says of a file, with its e_type and program headers as bytes."""
-    assert found.file is not None
-    order = "<" if target.endian == "little" else ">"
-    header = _HEADERS[target.bits, order]
-    none = b""
-    try:
-        fd = os.open(found.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        return Verdict(skip=os.strerror(error.errno or errno.EACCES)), 0, none
-    try:
-        start = os.read(fd, HEADER_BYTES)
-        if len(start) < 16 + header.size + 6:  # the three last fields are not read
-            return Verdict(fatal="file too short", id="truncated"), 0, none
-        verdict = _verify_identification(start, target)
-        if verdict is not None:
-            return verdict, 0, none
-        kind, machine, version, _, offset, _, flags, _, size, count = header.unpack_from(start, 16)
-        if version != 1:
-            return Verdict(fatal="ELF file version does not match current one"), 0, none
-        cpu = rules.CPUS.get(target.cpu)
-        if cpu is not None and (machine != cpu.machine or flags & cpu.flags_mask != cpu.flags):
-            return Verdict(skip="it is for another CPU", id="wrong-machine"), 0, none
-        if kind not in (ET_DYN, ET_EXEC):
-            return Verdict(fatal="only ET_DYN and ET_EXEC can be loaded"), 0, none
-        if size != _PROGRAM_HEADER_BYTES[target.bits]:
-            return Verdict(fatal="ELF file's phentsize not the expected size"), 0, none
-        raw = start[offset : offset + count * size]
-        if len(raw) < count * size:
-            raw = os.pread(fd, count * size, offset) if offset < 1 << 62 else b""
-        if len(raw) < count * size:
-            return Verdict(fatal="cannot read file data", id="truncated"), 0, none
-    except OSError as error:
-        reason = os.strerror(error.errno or errno.EIO)
-        return Verdict(fatal=f"cannot read file data: {reason}"), 0, none
-    finally:
-        os.close(fd)
-    return Verdict(), kind, raw
-
-
-def _verify_identification(start: bytes, target: Target) -> Verdict | None:
-    """e_ident; None if it is as expected."""
-    if start[:4] != b"\x7fELF":
-        return Verdict(fatal="invalid ELF header")
-    if start[4] != _CLASSES[target.bits]:
-        other = f"wrong ELF class: ELFCLASS{96 - target.bits}"
-        return Verdict(skip=other, id="wrong-class")
-    if start[5] != (1 if target.endian == "little" else 2):
-        return Verdict(
-            fatal=f"ELF file data encoding not {target.endian}-endian", id="wrong-endianness"
-        )
-    if start[6] != 1:
-        return Verdict(fatal="ELF file version ident does not match current one")
-    osabi, version = start[7], start[8]
-    known = rules.ABI_VERSIONS.get(osabi)
-    if known is None and target.cpu == "arm" and osabi == rules.ARM_ABI:
-        known = 1
-    if known is None:
-        return Verdict(fatal="ELF file OS ABI invalid", id="abi-tag-too-new")
-    if version >= known:
-        return Verdict(fatal="ELF file ABI version invalid", id="abi-tag-too-new")
-    if any(start[9:16]):
-        return Verdict(fatal="nonzero padding in e_ident")
-    return None
+def _isa_needed(image: Image) -> tuple[str, ...]:
+    """The x86 levels that the loader asks for; hardly any file has some."""
+    if image.machine not in (EM_386, EM_X86_64):
+        return ()
+    for segment in image.segments:
+        if segment.type == PT_NOTE and segment.offset + segment.file_size <= image.window.size:
+            note = image.window.bytes(segment.offset, segment.file_size, "its notes")
+            if X86_ISA_1_NEEDED in note:
+                return notes.properties(image).isa_needed
+    return ()

@@ -153,7 +153,7 @@ class Process:
                 else self.places.plan(self.places.environment)
             )
             located = self.places.search(name, plan)
-        node.tried = list(located.tried)
+        node.tried = located.tried  # of all who looked in the same places: not to be changed
         node.how = located.how
         if located.found is None or located.facts is None or located.verdict.fatal:
             self._failed(node, name, located, requester)
@@ -168,7 +168,8 @@ class Process:
         if problem is not None:
             node.state, node.found, node.binary = "refused", located.found, located.facts.binary
             last = node.tried[-1]
-            node.tried[-1] = Step(last.path, last.source, "fatal", problem.message)
+            step = Step(last.path, last.source, "fatal", problem.message)
+            node.tried = [*node.tried[:-1], step]
             self.problems.append(problem)
             return None
         return self.add(node, located.found, located.facts, requester)
@@ -209,8 +210,10 @@ class Process:
                 continue
             done.add(id(one))
             if one.mapped:
-                order += (new for new in one.needs if id(new) not in listed)
-                listed.update(map(id, one.needs))
+                for known in one.needs:
+                    if id(known) not in listed:
+                        listed.add(id(known))
+                        order.append(known)
                 continue
             one.mapped = True
             here = at
@@ -218,7 +221,7 @@ class Process:
                 node = Node(name, one.node)
                 wanted, problem = self._token(one, name)
                 optional = tag == DT_AUXILIARY
-                dependency = None
+                dependency: Loaded | None = None
                 before = len(self.problems)
                 if problem is None:
                     dependency = self.load(node, wanted, one)

@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 from libferry.loader.glibc import rules, tokens
 from libferry.loader.glibc.cache import Cache, choose
-from libferry.loader.glibc.facts import Facts, Verdict, read_facts
+from libferry.loader.glibc.facts import Facts, read_facts
+from libferry.loader.glibc.verify import ANOTHER_CPU, Verdict
 from libferry.loader.model import Options, Step
 from libferry.target.system import Found, System
 
@@ -58,7 +59,7 @@ class Located(NamedTuple):
     found: Found | None
     facts: Facts | None
     how: str
-    tried: tuple[Step, ...]
+    tried: list[Step]
     verdict: Verdict
 
 
@@ -253,7 +254,7 @@ class Places:
             if self.system.is_directory(path):
                 verdict = Verdict(fatal="cannot read file data: Is a directory")
                 tried.append(Step(path, source, "fatal", verdict.fatal))
-                return Located(None, None, how, tuple(tried), verdict)
+                return Located(None, None, how, tried, verdict)
             tried.append(Step(path, source, "missing"))
             return None
         facts = self.facts(found)
@@ -265,20 +266,20 @@ class Places:
             tried.append(Step(path, source, "fatal", verdict.fatal))
         else:
             tried.append(Step(path, source, "found"))
-        return Located(found, facts, how, tuple(tried), verdict)
+        return Located(found, facts, how, tried, verdict)
 
     def _nowhere(self, tried: list[Step]) -> Located:
         """Not found: the loader says so, or that it saw one of the other class."""
         other = next((step.reason for step in tried if step.reason.startswith("wrong ELF")), "")
         if other:
-            return Located(None, None, "", tuple(tried), Verdict(skip=other, id="wrong-class"))
+            return Located(None, None, "", tried, Verdict(skip=other, id="wrong-class"))
         # errno is what the last attempt to open a file left, if there was one
         attempts = [step for step in tried if step.path != CACHE and step.reason != NO_DEFAULT]
         words, reason = NO_FILE.split(": ")
         if attempts:
             words += f": {DENIED if attempts[-1].reason == DENIED else reason}"
-        wrong = any(step.reason == "it is for another CPU" for step in tried)
+        wrong = any(step.reason == ANOTHER_CPU for step in tried)
         return Located(
-            *(None, None, "", tuple(tried)),
+            *(None, None, "", tried),
             Verdict(skip=words, id="wrong-machine" if wrong else "missing-library"),
         )

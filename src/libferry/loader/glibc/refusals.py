@@ -34,7 +34,7 @@ EXECUTABLE_STACKS = {"x86_64", "i386", "arm", "s390x", "ppc"}
 def refusal(facts: Facts, path: str, name: str, process: Process) -> Problem | None:
     """What the loader finds wrong with a file when it maps it; None if nothing."""
     target = process.places.target
-    if facts.found.file is None:
+    if facts.sound or facts.found.file is None:
         return None
     loads = [header for header in facts.segments if header.type == PT_LOAD]
     page = target.page_size - 1
@@ -76,6 +76,7 @@ def refusal(facts: Facts, path: str, name: str, process: Process) -> Problem | N
     ):
         words = "cannot enable executable stack as shared object requires: Invalid argument"
         return problem("exec-stack-refused", words, rules.EXEC_STACK.source)
+    facts.sound = process.dlopened and not process.program  # all of the above has been asked
     return None
 
 

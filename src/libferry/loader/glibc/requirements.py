@@ -31,7 +31,9 @@ def isa_levels(new: Sequence[Loaded], target: Target) -> Iterator[Problem]:
     if target.cpu not in ("x86_64", "i386") or not rules.ISA_LEVEL.holds(target.version):
         return
     for one in new:
-        needed = set(_isa_needed(one.facts)) - {rules.X86_BASELINE}
+        if not one.facts.isa_needed:
+            continue
+        needed = set(one.facts.isa_needed) - {rules.X86_BASELINE}
         if needed - target.isa:
             message = f"{one.path}: CPU ISA level is lower than required"
             yield Problem(
@@ -42,13 +44,6 @@ def isa_levels(new: Sequence[Loaded], target: Target) -> Iterator[Problem]:
                 "load" if target.isa else "maybe",
                 rules.ISA_LEVEL.source,
             )
-
-
-def _isa_needed(facts: Facts) -> tuple[str, ...]:
-    try:
-        return facts.view.properties.isa_needed if facts.view is not None else ()
-    except BadBinary:
-        return ()
 
 
 def static_tls(

@@ -6,21 +6,44 @@ Source: glibc ``elf/rtld.c``, ``dl_main``; ``elf/dl-open.c``, ``dl_open_worker_b
 from __future__ import annotations
 
 import stat
+from weakref import WeakKeyDictionary
 
 from libferry.binary.model import Binary
 from libferry.loader.glibc import requirements, rules, symbols, versions
+from libferry.loader.glibc.facts import Facts
 from libferry.loader.glibc.mapping import Loaded, Process
 from libferry.loader.glibc.ordering import initialisers
 from libferry.loader.glibc.places import Places
 from libferry.loader.model import Node, Options, Problem, Resolution
-from libferry.target.system import Found
+from libferry.target.system import Found, System
 
 C_LIBRARY = "libc.so.6"
 PRELOAD_FILE = "/etc/ld.so.preload"
 
 
-def start(binary: Binary, path: str, places: Places, options: Options) -> Resolution:
+Key = tuple[tuple[tuple[str, str], ...], bool, str]
+
+# What has been read of a system's files, and found in its folders, by options: many
+# libraries of one system are asked for one after the other.
+_KNOWN: WeakKeyDictionary[System, tuple[dict[object, Facts], dict[Key, Places]]]
+_KNOWN = WeakKeyDictionary()
+
+
+def places_of(system: System, options: Options) -> Places:
+    """The places of a system, kept as long as the system itself."""
+    known = _KNOWN.get(system)
+    if known is None:
+        known = _KNOWN[system] = ({}, {})
+    key = tuple(sorted(options.environment.items())), options.secure, options.working_directory
+    places = known[1].get(key)
+    if places is None:
+        places = known[1][key] = Places(system, options, known[0])
+    return places
+
+
+def start(binary: Binary, path: str, system: System, options: Options) -> Resolution:
     """Resolve a program, or a library that is loaded into one."""
+    places = places_of(system, options)
     process = Process(places)
     found = places.system.find(path) or Found(path, path, ("file", path), binary.path)
     if binary.kind == "executable" and options.host is None:
@@ -125,7 +148,7 @@ def _host(process: Process, options: Options) -> tuple[Node, ...]:
         node = Node(C_LIBRARY)
         located = places.search(C_LIBRARY, places.plan(places.environment))
         if located.found is not None and located.facts is not None and not located.verdict.fatal:
-            node.how, node.tried = located.how, list(located.tried)
+            node.how, node.tried = located.how, located.tried
             process.add(node, located.found, located.facts, None).implicit = True
         return ()
     found = places.system.find(options.host)

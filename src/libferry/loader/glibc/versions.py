@@ -21,19 +21,18 @@ def check(one: Loaded, process: Process) -> list[Problem]:
     problems = []
     facts = one.facts
     version = process.places.version
-    for need in facts.versions_needed:
-        other = process.known(need.library)
-        if other is None or other.facts.versions is None or need.weak:
+    for library, wanted in facts.versions_needed:
+        other = process.known(library)
+        if other is None or other.facts.versions is None or wanted <= other.facts.versions:
             continue
-        if need.version in other.facts.versions:
-            continue
-        message = f"{other.path}: version `{need.version}' not found (required by {one.path})"
-        id, source = "missing-version", rules.VERSIONS
-        if need.version == RELR_NODE:
-            id, source = "relr-unsupported", rules.RELR.source
-        problems.append(Problem(id, one.path, need.version, message, "load", source))
+        for name in sorted(wanted - other.facts.versions):
+            message = f"{other.path}: version `{name}' not found (required by {one.path})"
+            id, source = "missing-version", rules.VERSIONS
+            if name == RELR_NODE:
+                id, source = "relr-unsupported", rules.RELR.source
+            problems.append(Problem(id, one.path, name, message, "load", source))
     if facts.relr:
-        marked = any(need.version == RELR_NODE for need in facts.versions_needed)
+        marked = any(RELR_NODE in wanted for _, wanted in facts.versions_needed)
         if not rules.RELR.holds(version):
             if not marked:
                 message = f"{one.path}: its packed relocations (DT_RELR) are not applied"

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from libferry.binary.elf.view import ElfView
-from libferry.loader.glibc import places_of
+from libferry.loader.glibc.starting import places_of
 from libferry.loader.glibc.symbols import Symbols, symbols_of
 from libferry.loader.model import Node, Options, Resolution
 from libferry.loader.tracing.log import Asked, Bound, Event, Initialised, MadeGlobal, Started

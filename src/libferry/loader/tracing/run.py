@@ -18,8 +18,8 @@ from pathlib import Path
 from libferry.binary import Binary, read
 from libferry.errors import BadBinary, LibraryNotFound, NotTraceable
 from libferry.loader import glibc
-from libferry.loader.glibc import places_of
 from libferry.loader.glibc.mapping import Loaded
+from libferry.loader.glibc.starting import places_of
 from libferry.loader.model import Node, Options, Resolution
 from libferry.loader.resolve import resolve
 from libferry.loader.tracing.compare import Comparer, Comparison
