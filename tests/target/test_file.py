@@ -83,7 +83,9 @@ def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, text: str, 
         loader="glibc",
         version=(2, 28),
         interpreter=name,
-        given={name: Given(name, text, frozenset([text]), frozenset([name]), text)},
+        given={
+            name: Given(name.rpartition("/")[2], text, frozenset([text]), frozenset([name]), text)
+        },
         facts={name: {text: [1, True, text]}},
         sources={name: text},
     )

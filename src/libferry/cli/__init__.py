@@ -56,6 +56,7 @@ def _libferry(
     libferry tour                         see it work, for every target
     libferry run -- ./server              a program, and what code is in it
     libferry fix libx.so --runpath '$ORIGIN'   change what a library says of itself
+    libferry target list                  where it may have to run
     libferry explain 193                  what does this error code or message mean?
     libferry learn -- python work.py      what does a library do? write its sandbox's profile
     libferry call libz.so.1 'const char *zlibVersion(void)'

@@ -30,6 +30,7 @@ NAMES = (
     "explain",
     "fix",
     "trace",
+    "target",
 )
 
 STYLE: Mapping[str, Any] = {

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 from libferry.binary.recognise import read
@@ -57,13 +58,14 @@ def this_machine(cpu: str | None = None) -> Target:
     """
     cpu = cpu or this_cpu()
     own = {this_cpu(), "i386" if this_cpu() == "x86_64" else this_cpu()}
-    return derive(
+    target = derive(
         "/",
         name="this",
         cpu=cpu,
         isa=isa_of_this_cpu() if cpu in own else frozenset(),
         page_size=os.sysconf("SC_PAGE_SIZE"),
     )
+    return replace(target, facts={"kernel": os.uname().release})
 
 
 def derive(

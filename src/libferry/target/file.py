@@ -154,7 +154,9 @@ def _given(name: str, table: object, fail: Fail) -> Given:
         for which in ("versions", "exports")
         if which in checked
     }
-    return Given(name, checked["path"], **lists, source=checked.get("source", ""))
+    return Given(
+        name.rpartition("/")[2], checked["path"], **lists, source=checked.get("source", "")
+    )
 
 
 def _texts(key: str, values: Iterable[object], fail: Fail) -> Iterable[str]:

@@ -93,6 +93,14 @@ def releases() -> Mapping[str, Release]:
     return found
 
 
+def title(name: str) -> str:
+    """A release's name for people."""
+    family, facts, number, arch = releases()[name]
+    words = facts.get("name") or f"{family['title']} {number}"
+    codename = f" ({facts['codename']})" if "codename" in facts else ""
+    return f"{words}{codename}, {CPUS[arch].cpu}"
+
+
 @cache
 def target(name: str, options: tuple[str, ...] = ()) -> Target:
     """A release's target.
@@ -117,11 +125,9 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
     for option in options:
         page_size = PAGE_SIZES.get(option, page_size)
         isa = _up_to(_LEVELS_AND_MAKERS[option]) if option in _LEVELS_AND_MAKERS else isa
-    title = facts.get("name") or f"{family['title']} {release.number}"
-    codename = f" ({facts['codename']})" if "codename" in facts else ""
     return Target(
         name="+".join((name, *options)),
-        title=f"{title}{codename}, {cpu.cpu}",
+        title=title(name),
         os="linux",
         cpu=cpu.cpu,
         bits=interpreter.bits,

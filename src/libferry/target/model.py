@@ -49,7 +49,8 @@ class Target:
         page_size: bytes; of the kernel that the system is delivered with.
         default_paths: the loader's own folders, in order.
         lib, platform: what ``$LIB`` and ``$PLATFORM`` stand for.
-        given: the libraries known to be there, by name.
+        given: the libraries known to be there: by name those that a search finds, by path
+            those that only somebody's RUNPATH leads to.
         facts: what one loader alone asks for (see its engine).
         sources: where all this was read, by attribute or library.
     """

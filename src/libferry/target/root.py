@@ -63,6 +63,18 @@ class RootSystem:
         """Whether there is a folder at an absolute path."""
         return self._tree.folder(path) is not None or self._carried.is_directory(path)
 
+    def real_folder(self, path: str) -> str | None:
+        """The path of a folder without links; None if there is none."""
+        return self._tree.folder(path)
+
+    def names_in(self, path: str) -> list[str]:
+        """What lies in a folder, sorted; nothing if it cannot be read."""
+        real = self._tree.folder(path)
+        try:
+            return [] if real is None else sorted(os.listdir(self._tree.root + real))
+        except OSError:
+            return []
+
     def data(self, path: str) -> bytes | None:
         """The contents of a file that is no library, or None."""
         if path not in self._data:
