@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .rounds import Outcome
-from .units import show_count, show_ratio, show_time
+from .units import show_bytes, show_count, show_ratio, show_time
 
-Unit = Literal["times", "faster", "more", "seconds", "count"]
+Unit = Literal["times", "faster", "more", "seconds", "count", "bytes"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Goal:
         contender: who promises.
         limit: the value that just keeps the promise.
         unit: `times` the other contender's time at most, so often `faster` than it at
-            least, seconds `more` than it at most, or just `seconds` or a `count`.
+            least, seconds `more` than it at most, or just `seconds`, `bytes` or a `count`.
         than: the other contender.
     """
 
@@ -41,6 +41,8 @@ class Goal:
                 return f"≥ {self.limit:g} × as fast as {self.than}"
             case "more":
                 return f"≤ +{show_time(self.limit)}{than and ' on'}{than}"
+            case "bytes":
+                return f"≤ {show_bytes(self.limit)}"
             case "count":
                 return f"≤ {show_count(self.limit)}" if self.limit else "none"
         return f"≤ {show_time(self.limit)}" if self.limit else "no time"
@@ -65,6 +67,8 @@ class Goal:
     def show(self, value: float) -> str:
         if self.unit in ("times", "faster"):
             return f"{show_ratio(value)} ×"
+        if self.unit == "bytes":
+            return show_bytes(value)
         if self.unit == "count":
             return show_count(value)
         return ("+" if self.unit == "more" and value >= 0 else "") + show_time(value)
@@ -110,4 +114,9 @@ GOALS = [
     Goal("allocations", "in-process", 0, "count"),
     Goal("allocations", "worker x86-64, this side", 0, "count"),
     Goal("allocations", "worker x86-64, its side", 0, "count"),
+    Goal("reading-elf", "libferry", 8, "faster", "LIEF"),
+    Goal("reading-elf", "libferry", 50, "faster", "pyelftools, names only"),
+    Goal("reading-pe", "libferry", 8, "faster", "LIEF"),
+    Goal("reading-macho", "libferry", 8, "faster", "LIEF"),
+    Goal("reading-memory", "libferry", 40 << 20, "bytes"),
 ]

@@ -110,7 +110,7 @@ def measure(section: Section, rounds: int) -> Outcome:
         for name in order:
             outcome.seconds[name] = []
         for _ in range(section.rounds or rounds):
-            order.append(order.pop(0))
+            order = order[1:] + order[:1]
             for name in tuple(order):
                 run, count = runs[name]
                 try:

@@ -20,6 +20,7 @@ from .build import NotAvailableError, library
 from .callbacks import CALLBACK, CALLBACK_HOT
 from .columns import MAP
 from .pin import anywhere, same_cpu, two_cpus
+from .reading import READING, READING_MEMORY
 from .rounds import Contender, Run, Section, statement
 from .structures import BY_VALUE, BY_VALUE_HOT
 from .threads import CHECKED, THREADS
@@ -332,4 +333,6 @@ ALL = [
     BULK,
     START,
     IDLE,
+    *READING,
+    READING_MEMORY,
 ]

@@ -21,3 +21,8 @@ def show_time(seconds: float) -> str:
 def show_count(count: float) -> str:
     """Write how often something happens in a call."""
     return f"{count:.3g}"
+
+
+def show_bytes(size: float) -> str:
+    """Write a size in the unit that programs' memory is counted in."""
+    return f"{size / (1 << 20):.1f} MiB"

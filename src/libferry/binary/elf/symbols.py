@@ -284,7 +284,9 @@ def _version_names(image: Image, given: Iterable[int]) -> dict[int, str | None]:
     present = set(given)
     if not present or max(present) < versions.FIRST_NAMED_VERSION:
         return dict.fromkeys(present)
-    names = {need.number: need.version for need in versions.needed(image)} | versions.given(image)
+    names = versions.given(image)
+    if any(number & ~VERSION_HIDDEN not in names for number in present):
+        names |= {need.number: need.version for need in versions.needed(image)}
     return {number: names.get(number & ~VERSION_HIDDEN) for number in present}
 
 
