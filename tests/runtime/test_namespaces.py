@@ -238,7 +238,7 @@ def test_an_empty_one_in_the_middle_is_used_again(plain: Path) -> None:
 
 # how many the loader itself takes before it refuses, without us
 REAL = """
-import ctypes, json, sys, libferry
+import ctypes, json, sys, libferry.runtime
 libc = ctypes.CDLL(None)
 libc.dlmopen.restype = ctypes.c_void_p
 libc.dlmopen.argtypes = [ctypes.c_long, ctypes.c_char_p, ctypes.c_int]

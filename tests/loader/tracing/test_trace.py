@@ -211,3 +211,45 @@ def test_lines_of_older_and_newer_loaders(lines: Iterable[str]) -> None:
 def test_any_text_is_no_error() -> None:
     lines = ["", "7:", "     7:\t", "7:\tbinding file", "x" * 200_000, "\udcff", "9:\tfile=a"]
     assert list(events(lines, 7)) == []
+
+
+# ---- Windows programs ----
+
+_ENTRY = "int __stdcall DllMain(void *a, unsigned b, void *c) { return 1; }"
+_PROGRAM = """
+__declspec(dllimport) int mid(void);
+__declspec(dllimport) void *__stdcall LoadLibraryA(const char *name);
+__declspec(dllimport) void __stdcall ExitProcess(unsigned code);
+void start(void) {
+    LoadLibraryA("late.dll");
+    LoadLibraryA("nowhere.dll");
+    ExitProcess(mid() + 6);
+}
+"""
+
+
+def windows(folder: Path, name: str, source: str, *options: str) -> None:
+    (folder / "source.c").write_text(source)
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu", "-O2"]
+    command += ["-fno-sanitize=all", "-nostdlib", "-o", name, "source.c", *options]
+    subprocess.run(command, check=True, cwd=folder)
+
+
+@pytest.mark.needs("/usr/lib/wine/wine64", "/usr/bin/wine64", install="apt-get install wine64")
+@pytest.mark.needs("ziglang", install="pip install ziglang")
+def test_a_windows_program_and_what_it_brings(tmp_path: Path) -> None:
+    shared = ("-shared", "-Wl,-e,DllMain")
+    windows(tmp_path, "base.dll", f"__declspec(dllexport) int base(void) {{ return 1; }}{_ENTRY}",
+            *shared)  # fmt: skip
+    windows(
+        tmp_path, "mid.dll", "__declspec(dllimport) int base(void);"
+        f"__declspec(dllexport) int mid(void) {{ return base(); }}{_ENTRY}", *shared, "base.dll",
+    )  # fmt: skip
+    windows(tmp_path, "late.dll", f"__declspec(dllexport) int late(void) {{ return 1; }}{_ENTRY}",
+            *shared)  # fmt: skip
+    windows(tmp_path, "prog.exe", _PROGRAM, "-Wl,-e,start", "mid.dll", "-lkernel32")
+    done = trace([str(tmp_path / "prog.exe")])
+    assert_agrees(done)
+    assert done.code == 7
+    assert done.comparison.libraries == 4  # with the program
+    assert done.comparison.initialisers == 3

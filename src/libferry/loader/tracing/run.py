@@ -24,6 +24,7 @@ from libferry.loader.model import Node, Options, Resolution
 from libferry.loader.resolve import resolve
 from libferry.loader.tracing.compare import Comparer, Comparison
 from libferry.loader.tracing.log import events
+from libferry.loader.tracing.wine import trace_windows
 from libferry.target import System, system_for
 
 SCRIPTS_AT_MOST = 4  # as many as Linux follows: fs/exec.c, exec_binprm
@@ -67,6 +68,8 @@ def trace(command: Sequence[str], environment: Mapping[str, str] | None = None) 
     variables = dict(os.environ if environment is None else environment)
     path = _program(command[0], variables)
     binary = read(path)
+    if binary.format == "pe":
+        return Traced(path, *trace_windows(command, binary, variables))
     _check(binary)
     system = system_for("this", cpu=binary.cpu)
     relevant = {name: value for name, value in variables.items() if name.startswith("LD_")}
@@ -102,6 +105,8 @@ def trace(command: Sequence[str], environment: Mapping[str, str] | None = None) 
 def _program(word: str, variables: Mapping[str, str]) -> Path:
     """The program that the kernel starts: of a script, its interpreter."""
     found = shutil.which(word, path=variables.get("PATH"))
+    if found is None and word.lower().endswith(".exe") and os.path.isfile(word):
+        found = word  # Wine does not ask whether it may be executed
     if found is None:
         raise LibraryNotFound(
             f"trace {word}", "there is no such program", hint="give its path, as ./program"
@@ -131,7 +136,7 @@ def _program(word: str, variables: Mapping[str, str]) -> Path:
 def _check(binary: Binary) -> None:
     happened = hint = ""
     if binary.format != "elf":
-        happened = f"it is a {binary.format} file, whose loader's log cannot be compared yet"
+        happened = "it is a Mach-O program, which runs on macOS only"
         hint = "predict what its loader does: libferry check"
     elif binary.interpreter is None:
         happened, hint = "it has no interpreter: no loader takes part in it", "it needs no library"
