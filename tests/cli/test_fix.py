@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from libferry.audit.rules import RULES
 from libferry.binary import read
+from libferry.loader import glossary
 from tests.edit.built import build, call
 
 pytestmark = pytest.mark.needs("gcc", install="apt-get install gcc")
@@ -79,6 +82,21 @@ def test_mistakes_in_the_command_line_are_exit_code_2(
 ) -> None:
     assert run("fix", str(build(tmp_path)), *words).returncode == 2
     assert sorted(os.listdir(tmp_path)) == ["libtest.so", "test.c"]
+
+
+def test_every_fix_that_a_finding_or_a_glossary_names_can_be_typed() -> None:
+    """The options in their texts are those of the command."""
+    known = set(re.findall(r"--[a-z-]+", run("fix", "--help").stdout))
+    texts = [text for rule in RULES.values() for text in (rule.fix, rule.explanation, rule.good)]
+    texts += [command for entry in glossary.entries() for command in entry.commands]
+    named = [
+        option
+        for text in texts
+        for part in text.split("libferry fix")[1:]
+        for option in re.findall(r"--[a-z-]+", part.split(";")[0].split(", or ")[0])
+    ]
+    assert len(named) > 8
+    assert set(named) <= known
 
 
 def test_a_trace_leaves_the_streams_to_the_program() -> None:

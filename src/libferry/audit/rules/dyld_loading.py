@@ -21,8 +21,7 @@ DYLD = (
             "come from the library that asks, and from those that asked for it, up to the "
             "program. A re-exported library counts as asked for by the one that re-exports it."
         ),
-        fix="libferry fix --add-rpath @loader_path FILE, or install_name_tool -add_rpath "
-        "@loader_path FILE",
+        fix="install_name_tool -add_rpath @loader_path FILE",
         good="clang -dynamiclib -o libb.dylib b.c -L. -la -Wl,-rpath,@loader_path",
         bad="clang -dynamiclib -o libb.dylib b.c -L. -la    # liba's install name is @rpath/…",
         source="dyld(1), 'DYNAMIC LIBRARY LOADING': @rpath; dyld, Loader::expandAtRPaths",

@@ -25,7 +25,7 @@ ELF = (
             "the one that is missing. On macOS dyld lists the places it tried."
         ),
         fix="install the library there, or carry it along and add $ORIGIN to the search path: "
-        "libferry fix --rpath '$ORIGIN' FILE",
+        "libferry fix --runpath '$ORIGIN' FILE",
         good="cc -shared -o libb.so b.c -L. -la -Wl,-rpath,'$ORIGIN'",
         bad="cc -shared -o libb.so b.c -L. -la    # and liba.so is beside libb.so only",
         source="glibc elf/dl-load.c, _dl_map_new_object; musl ldso/dynlink.c, load_library",
@@ -218,7 +218,7 @@ ELF = (
             "flag mostly comes from one assembly file without `.note.GNU-stack`, not from code "
             "that needs it."
         ),
-        fix='libferry fix --no-execstack FILE; or add .section .note.GNU-stack,"",%progbits to '
+        fix='libferry fix --clear-execstack FILE; or add .section .note.GNU-stack,"",%progbits to '
         "the assembly",
         good="cc -shared -o liba.so a.c -Wl,-z,noexecstack",
         bad="cc -shared -o liba.so a.c -Wl,-z,execstack",

@@ -64,7 +64,7 @@ def build_folders(subject: Subject) -> Iterator[Seen]:
                 name,
                 f"it asks for {name} by its path, and so for that place and no other",
                 fix="give the library a soname, and link again; or libferry fix "
-                f"--replace-needed {name} {name.rpartition('/')[2]} FILE",
+                f"--replace-needed {name}={name.rpartition('/')[2]} FILE",
             )
 
 
@@ -172,7 +172,7 @@ CHECKS = (
                 "files, and removes them in `cmake --install`; who copies the file from the build "
                 "tree ships them. A library without a soname is asked for by the path that it was "
                 "linked by. It works on the machine that built it, and nowhere else.",
-                fix="cmake --install, or libferry fix --rpath '$ORIGIN' FILE",
+                fix="cmake --install, or libferry fix --runpath '$ORIGIN' FILE",
                 good="cc -shared -fPIC -o liba.so a.c -Wl,-rpath,'$ORIGIN'",
                 bad="cc -shared -fPIC -o liba.so a.c -Wl,-rpath,/home/me/project/build",
                 source="CMake, CMAKE_BUILD_RPATH; gABI, 'Shared Object Dependencies'",

@@ -161,7 +161,7 @@ CHECKS = (
                     "`.note.GNU-stack` makes the linker set the flag, or leave the header out."
                 ),
                 fix="link with -Wl,-z,noexecstack, or clear the flag: libferry fix "
-                "--no-execstack FILE",
+                "--clear-execstack FILE",
                 good="cc -shared -fPIC -o liba.so a.c -Wl,-z,noexecstack",
                 bad="cc -shared -fPIC -o liba.so a.c -Wl,-z,execstack",
                 source="elf(5), PT_GNU_STACK; glibc NEWS for 2.41; mach-o/loader.h, "
@@ -364,7 +364,7 @@ CHECKS = (
                 title="The loader looks for libraries where everybody may put one",
                 explanation="Whoever makes a library of the right name there has it run with the "
                 "rights of whoever uses this file.",
-                fix="remove the folder: libferry fix --rpath '$ORIGIN' FILE",
+                fix="remove the folder: libferry fix --runpath '$ORIGIN' FILE",
                 good="cc -shared -fPIC -o liba.so a.c -Wl,-rpath,'$ORIGIN'",
                 bad="cc -shared -fPIC -o liba.so a.c -Wl,-rpath,/tmp/build",
                 source="ld.so(8); CWE-426",
@@ -377,7 +377,7 @@ CHECKS = (
                 explanation="A folder that does not begin with `/` or `$ORIGIN`, and an empty item "
                 "(a stray colon, `-rpath ''`), mean the current folder at the start of the "
                 "program, wherever that is: what lies there is run. musl does the same.",
-                fix="write $ORIGIN: libferry fix --rpath '$ORIGIN' FILE",
+                fix="write $ORIGIN: libferry fix --runpath '$ORIGIN' FILE",
                 good="cc -shared -fPIC -o liba.so a.c -Wl,-rpath,'$ORIGIN/lib'",
                 bad="cc -shared -fPIC -o liba.so a.c -Wl,-rpath,lib",
                 source="glibc elf/dl-load.c, fillin_rpath; CWE-426",

@@ -120,7 +120,7 @@ CHECKS = (
                 explanation="Every exported name is one that others may begin to use, and on Linux "
                 "one that another library of the process may take over, or be taken over by.",
                 fix="compile with -fvisibility=hidden and export by attribute, or libferry fix "
-                "--hide-symbols NAME FILE",
+                "--hide-symbol NAME FILE",
                 good="cc -shared -fPIC -fvisibility=hidden -o liba.so a.c",
                 bad="cc -shared -fPIC -o liba.so a.c    # helper() is exported, too",
                 source="Drepper, 'How To Write Shared Libraries', 2.2; ld(1), --version-script",
@@ -153,7 +153,7 @@ CHECKS = (
                 "its names are exported, another library's calls may end in this copy, or this "
                 "one's in another. Exceptions that cross from one C++ runtime into another, and "
                 "two Go runtimes that share `crosscall2`, crash.",
-                fix="link with -Wl,--exclude-libs,ALL, or libferry fix --hide-symbols NAME FILE",
+                fix="link with -Wl,--exclude-libs,ALL, or libferry fix --hide-symbol NAME FILE",
                 good="g++ -shared -fPIC -static-libstdc++ -static-libgcc -o liba.so a.cc "
                 "-Wl,--exclude-libs,ALL",
                 bad="g++ -shared -fPIC -static-libstdc++ -static-libgcc -o liba.so a.cc",
@@ -175,7 +175,7 @@ CHECKS = (
                 explanation="A library that exports `malloc`, `free` or C++'s `operator new` "
                 "serves everybody with them who is bound after it. Memory that the C library "
                 "gave out before is then freed by this one.",
-                fix="give them names of their own, or hide them: libferry fix --hide-symbols "
+                fix="give them names of their own, or hide them: libferry fix --hide-symbol "
                 "malloc FILE",
                 good="cc -shared -fPIC -o liba.so a.c    # my_malloc, static",
                 bad="cc -shared -fPIC -o liba.so a.c    # malloc",
