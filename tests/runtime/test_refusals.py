@@ -155,11 +155,11 @@ def test_a_mistake_in_the_explanation_does_not_hide_the_error(
     assert error.findings == ()
 
 
-def test_a_load_that_succeeds_imports_no_loader_and_no_audit() -> None:
+def test_a_load_that_succeeds_imports_no_engine_and_no_audit() -> None:
     code = (
         "import sys, libferry as ferry\n"
         "ferry.load('libz.so.1')\n"
-        "rooms = ('libferry.audit', 'libferry.target', 'libferry.loader.glibc')\n"
+        "rooms = ('libferry.audit', 'libferry.target', 'libferry.loader.glibc.starting')\n"
         "print([name for name in sys.modules if name.startswith(rooms)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
