@@ -21,7 +21,7 @@ from libferry.runtime import wine
 from libferry.target import windows
 from libferry.target.windows_system import WindowsSystem
 
-from .wine import Case, build, lay_out, run
+from .wine import Case, lay_out, run
 
 pytestmark = [
     pytest.mark.needs("/usr/lib/wine/wine64", "/usr/bin/wine64", install="apt-get install wine64"),
@@ -108,9 +108,8 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, libraries: dict[str, Path]) -> Path:
     place = tmp_path_factory.mktemp("wine")
-    libraries = build(place / "built")
     for name, case in CASES.items():
         lay_out(case, place / name, libraries)
     return place

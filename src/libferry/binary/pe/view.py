@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TypeVar
 
@@ -49,6 +49,14 @@ class PeView(View):
         """What the file offers to others, by ordinal."""
         with self.open() as window:
             return exports(window)
+
+    @cached_property
+    def offered(self) -> Mapping[str | int, Export]:
+        """The exports by name, and by ordinal."""
+        by_ordinal: dict[str | int, Export] = {
+            one.ordinal: one for one in self.exports if one.ordinal is not None
+        }
+        return by_ordinal | {one.name: one for one in self.exports}
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:

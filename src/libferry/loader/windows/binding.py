@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from libferry.binary.model import Binary, Export, Import
+from libferry.binary.model import Export, Import
+from libferry.binary.pe.view import PeView
 from libferry.errors import BadBinary
 from libferry.loader.model import Node
 from libferry.loader.windows import rules
@@ -32,10 +33,25 @@ def bind(loader: Loader, node: Node, search: Search) -> None:
         loader.report("not-a-library", node, node.name, error.happened, rules.PE_FORMAT)
         return
     providers = {need.name: need for need in node.needs if need.state in ("loaded", "again")}
+    offers = {name: _offered(provider) for name, provider in providers.items()}
     for one in wanted:
         provider = providers.get(one.library or "")
-        if provider is not None and not one.delay:
-            _bind(loader, node, one, provider, search)
+        if provider is None or one.delay:
+            continue
+        offered = offers.get(one.library or "")
+        if offered is not None:  # nearly all end here
+            export = offered.get(one.name if one.ordinal is None else one.ordinal)
+            if export is not None and export.forward is None:
+                continue
+        _bind(loader, node, one, provider, search)
+
+
+def _offered(provider: Node) -> Mapping[str | int, Export] | None:
+    """The exports of a module; None if they are not here, or damaged."""
+    try:
+        return cast(PeView, provider.binary.view).offered if provider.binary else None
+    except BadBinary:
+        return None
 
 
 def _bind(loader: Loader, node: Node, one: Import, provider: Node, search: Search) -> None:
@@ -52,7 +68,7 @@ def _bind(loader: Loader, node: Node, one: Import, provider: Node, search: Searc
             return
         seen.add(key)
         try:
-            export = _exports(loader, provider).get(name)
+            export = cast(PeView, provider.binary.view).offered.get(name)
         except BadBinary as error:
             loader.report("not-a-library", provider, one.name, error.happened, rules.PE_FORMAT)
             return
@@ -108,13 +124,3 @@ def _follow(loader: Loader, provider: Node, library: str, search: Search) -> Nod
     if node.state == "loaded":
         loader.below(node, search)
     return node
-
-
-def _exports(loader: Loader, provider: Node) -> Mapping[str | int, Export]:
-    """The exports by name and by ordinal; kept, since many ask for them."""
-    key = provider.path.lower()
-    if key not in loader.exports:
-        exports = cast(Binary, provider.binary).exports
-        by_ordinal: dict[str | int, Export] = {cast(int, one.ordinal): one for one in exports}
-        loader.exports[key] = by_ordinal | {one.name: one for one in exports}
-    return loader.exports[key]

@@ -16,7 +16,7 @@ import ntpath
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from libferry.binary.model import Binary, Dependency, Export
+from libferry.binary.model import Binary, Dependency
 from libferry.binary.pe.view import PeView
 from libferry.errors import BadBinary, FerryError
 from libferry.loader.model import Node, Problem, Step
@@ -45,7 +45,6 @@ class Loader:
         order: every module once, as they came.
         initialisers: the same in the order in which their entry points are called.
         problems: why it fails, or why it may.
-        exports: of the modules that were bound to, by path; by name and by ordinal.
     """
 
     def __init__(self, process: Process) -> None:
@@ -54,7 +53,6 @@ class Loader:
         self.order: list[Node] = []
         self.initialisers: list[Node] = []
         self.problems: list[Problem] = []
-        self.exports: dict[str, Mapping[str | int, Export]] = {}
         self._by_name: dict[str, Node] = {}
         self._by_path: dict[str, Node] = {}
         self._contexts: dict[int, Context] = {}
@@ -84,7 +82,11 @@ class Loader:
     def _local(self, program: Node) -> None:
         """DLL redirection: a file or folder ``program.exe.local``, if there is no manifest."""
         binary, path = cast(Binary, program.binary), program.path
-        if cast(PeView, binary.view).manifest or self.system.find(f"{path}.manifest"):
+        try:
+            inside = cast(PeView, binary.view).manifest
+        except FerryError:
+            return  # noted already
+        if inside or self.system.find(f"{path}.manifest"):
             return
         if self.system.is_directory(f"{path}.local"):
             self._redirect = f"{path}.local"
@@ -222,11 +224,7 @@ class Loader:
         if binary.format != "pe":
             return "not-a-library", f"it is {binary.format}, no PE file"
         cpu = self.process.cpu
-        if binary.cpu == cpu or (
-            binary.cpu == "aarch64"
-            and cpu == "x86_64"
-            and cast(PeView, binary.view).hybrid == "arm64x"
-        ):
+        if binary.cpu == cpu or ((binary.cpu, cpu) == ("aarch64", "x86_64") and _is_arm64x(binary)):
             return None
         return "wrong-bitness", f"it is for {binary.cpu}, the process is {cpu}"
 
@@ -388,3 +386,11 @@ class Loader:
                 page(source),
             )
         )
+
+
+def _is_arm64x(binary: Binary) -> bool:
+    """Whether an Arm64 file also has the code for an emulated x64 process."""
+    try:
+        return cast(PeView, binary.view).hybrid == "arm64x"
+    except BadBinary:
+        return False
