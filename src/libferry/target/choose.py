@@ -1,11 +1,14 @@
-"""From a word of the command line to a system: ``this``, a name, a file, a root folder."""
+"""From a word of the command line to a system: ``this``, a name, a file, a root folder.
+
+Most questions are about this machine, so what reads the list of the others is imported
+when one of them is asked for.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from libferry.errors import LibraryNotFound
@@ -81,6 +84,8 @@ def target_for(name_or_path: str) -> Target:
     """
     if name_or_path == "this":
         return this_machine()
+    from libferry.target import linux
+
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return file.load(Path(name_or_path))
     name, *options = name_or_path.split("+")
@@ -112,10 +117,11 @@ def target_for(name_or_path: str) -> Target:
 @cache
 def _files() -> dict[str, Path]:
     """The targets that have a file each, by name."""
-    data = Path(str(files("libferry.target").joinpath("data")))
+    data = Path(__file__).parent / "data"
     return {path.stem: path for name in _OTHERS for path in sorted(data.glob(f"{name}/*.toml"))}
 
 
 def list_targets() -> tuple[str, ...]:
     """The names that ``system_for`` knows."""
+
     return ("this", *linux.releases(), *windows.releases(), *_files())

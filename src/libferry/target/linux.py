@@ -11,12 +11,13 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from libferry.target.loaders import INTERPRETERS, Interpreter
 from libferry.target.model import Given, Target
 
+_DATA = Path(__file__).parent / "data/linux"
 FAMILIES = ("debian", "rpm", "china", "alpine")  # the files in data/linux
 _ABOUT_A_FAMILY = ("title", "layout", "sources")  # the keys that are no releases
 _FROM_THE_FAMILY = ("layout", "sources")
@@ -75,8 +76,7 @@ class Release(NamedTuple):
 @cache
 def table(name: str) -> Mapping[str, Any]:
     """A file of ``data/linux``."""
-    text = files("libferry.target").joinpath("data", "linux", f"{name}.toml").read_text("utf-8")
-    return tomllib.loads(text)
+    return tomllib.loads(_DATA.joinpath(f"{name}.toml").read_text("utf-8"))
 
 
 @cache
@@ -253,7 +253,7 @@ def _up_to_version(rows: Mapping[str, str], version: tuple[int, ...]) -> Iterabl
 @cache
 def musl_names(version: tuple[int, ...], cpu: str) -> frozenset[str]:
     """The names that musl's libc exports; see ``data/linux/musl-names.txt``."""
-    text = files("libferry.target").joinpath("data", "linux", "musl-names.txt").read_text("utf-8")
+    text = _DATA.joinpath("musl-names.txt").read_text("utf-8")
     return frozenset(line.split()[0] for line in text.splitlines() if _has_name(line, version, cpu))
 
 

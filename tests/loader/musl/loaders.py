@@ -143,12 +143,17 @@ class Bench:
         return self._compile(self.folder / path, source, *words)
 
     def program(
-        self, path: str = "program", *, needs: tuple[str, ...] = (), rpath: str = ""
+        self,
+        path: str = "program",
+        *,
+        needs: tuple[str, ...] = (),
+        rpath: str = "",
+        interpreter: str = "",
     ) -> Path:
         """The program that prints what is loaded."""
         words = self._link((*needs, "libc.so"), rpath)
-        interpreter = "-Wl,--dynamic-linker=/lib/ld-musl.so.1"
-        return self._compile(self.folder / path, HOST, "-pie", interpreter, *words)
+        loader = f"-Wl,--dynamic-linker={interpreter or LOADERS[self.cpu][-1]}"
+        return self._compile(self.folder / path, HOST, "-pie", loader, *words)
 
     # ---- asking ----------------------------------------------------------------------
 

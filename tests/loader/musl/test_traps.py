@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -395,3 +396,11 @@ def test_initialisers_run_in_the_order_of_need(bench: Bench) -> None:
         names = [Path(node.path).stem for node in said.initialisers]
         assert len(ran) == len(needs)
         assert [name for name in names if name in needs] == ran
+
+
+def test_a_program_whose_loader_is_not_there_does_not_start(amd64: Bench) -> None:
+    program = amd64.program(interpreter="/lib64/ld-linux-x86-64.so.2.none")
+    said = amd64.predict(LOADERS["x86_64"][0], program)
+    assert [problem.id for problem in said.problems] == ["glibc-on-musl"]
+    with pytest.raises(FileNotFoundError):
+        subprocess.run([program], check=False)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from libferry.binary.model import Binary
-from libferry.loader.model import Node, Options, Resolution
+from libferry.loader.model import Node, Options, Problem, Resolution
 from libferry.loader.musl import binding, rules
 from libferry.loader.musl.places import Places
-from libferry.loader.musl.process import Dso, Names, Process
+from libferry.loader.musl.process import Dso, Names, Process, is_glibcs_loader
 from libferry.target.system import Found, System
 
 # what libraries of a system offer: many are resolved one after the other
@@ -31,6 +31,7 @@ def resolve(binary: Binary, path: str, system: System, options: Options) -> Reso
     places.subject = found
     if binary.kind == "executable" and options.host is None:
         program = _program(process, found, binary)
+        _interpreter(process, binary)
         binding.check(process, [*process.order[1:], program], process.order, options)
         return _resolution(process, program.node, process.order, program, ())
     host = _host(process, options)
@@ -62,6 +63,25 @@ def _program(process: Process, found: Found, binary: Binary | None) -> Dso:
     return program
 
 
+def _interpreter(process: Process, binary: Binary) -> None:
+    """The kernel starts the loader that the program names, or none."""
+    path, system = binary.interpreter, process.system
+    if path is None or system.find(path) is not None:
+        return
+    glibcs = is_glibcs_loader(path)
+    process.problems.insert(
+        0,
+        Problem(
+            "glibc-on-musl" if glibcs else "missing-interpreter",
+            str(process.order[0].name),
+            path,
+            f"{process.order[0].name}: {rules.MISSING}",
+            "load" if glibcs or system.complete else "maybe",
+            rules.PROGRAM,
+        ),
+    )
+
+
 def _host(process: Process, options: Options) -> Dso:
     """The program that is there before: the one that is named, or one with musl alone."""
     system = process.system
@@ -69,9 +89,7 @@ def _host(process: Process, options: Options) -> Dso:
         found = system.find(options.host)
         if found is not None and found.file is not None:
             return _program(process, found, system.read(found))
-    nobody = Found("", "", ("nobody",), None)
     program = Dso(Node("", state="loaded", how="program"), "", None)
-    program.found = nobody
     program.direct = []
     process.order.append(program)
     for name in process.places.preloads.replace(":", " ").split():

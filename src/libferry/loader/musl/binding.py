@@ -9,6 +9,7 @@ for all at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from libferry.binary.elf.relocation_types import INITIAL_EXEC, TYPES
 from libferry.binary.elf.symbols import Symbol
@@ -62,14 +63,17 @@ def _of_one(
     deferred = process.running and not options.now and not view.flags & {"NOW", "BIND_NOW"}
     deferred = deferred and rules.DEFERRED.holds(target.version)
     missing = [*_not_found(process, view, available)]
-    names = {name for name, _ in missing}
+    if not whole:
+        # what is not known may have the rest
+        missing = [one for one in missing if one.of_libc]
+    names = {one.name for one in missing}
     late = _deferrable(view, names, target.cpu) if deferred and names else set()
-    for name, _ in missing:
+    for name in dict.fromkeys(one.name for one in missing):
         message = f"{where}{name}: symbol not found"
         when: When = "call" if name in late else "load" if whole else "maybe"
         id = "missing-symbol-later" if when == "call" else "missing-symbol"
         yield Problem(id, dso.name, name, message, when, rules.LOOKUP)
-    glibcs = [name for name, version in missing if version and version.startswith("GLIBC_")]
+    glibcs = [one.name for one in missing if one.of_glibc]
     if glibcs:
         message = f"{where}{glibcs[0]}: symbol not found"
         when = "call" if late.issuperset(glibcs) else "load" if whole else "maybe"
@@ -100,10 +104,20 @@ def _unsupported(view: ElfView, cpu: str) -> list[int]:
     return found
 
 
-def _not_found(
-    process: Process, view: ElfView, available: frozenset[str]
-) -> Iterator[tuple[str, str | None]]:
-    """The names that are looked up in vain, with the version that they should have had."""
+class Missing(NamedTuple):
+    """A name that is looked up in vain.
+
+    Attributes:
+        of_libc: whether the library says that a C library has it.
+        of_glibc: whether it says that glibc has it.
+    """
+
+    name: str
+    of_libc: bool = False
+    of_glibc: bool = False
+
+
+def _not_found(process: Process, view: ElfView, available: frozenset[str]) -> Iterator[Missing]:
     lfs64 = rules.LFS64.holds(process.target.version)
     own = process.names_of(process.itself) if process.itself else frozenset()
     for reference in view.references:
@@ -111,7 +125,8 @@ def _not_found(
             continue
         if lfs64 and rules.without_64(reference.name) in own:
             continue
-        yield reference.name, reference.version
+        of_glibc = (reference.version or "").startswith("GLIBC_")
+        yield Missing(reference.name, rules.is_reserved(reference.library or ""), of_glibc)
     # its own symbols are looked up, too, and there are some that are never found
     invisible = {
         number: symbol
@@ -120,9 +135,7 @@ def _not_found(
     }
     if invisible:
         bound = {relocation.symbol for relocation in view.relocations()}
-        yield from dict.fromkeys(
-            (symbol.name, None) for number, symbol in invisible.items() if number in bound
-        )
+        yield from (Missing(one.name) for number, one in invisible.items() if number in bound)
 
 
 def _is_invisible(symbol: Symbol) -> bool:

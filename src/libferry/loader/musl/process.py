@@ -221,9 +221,9 @@ class Process:
     # ---- what it says when it fails ----------------------------------------------------
 
     def _missing(self, node: Node, needed_by: Dso | None, words: str) -> None:
-        known = self.system.complete or words != rules.MISSING or _is_glibc(node.name)
+        known = self.system.complete or words != rules.MISSING or is_glibcs_loader(node.name)
         node.state = "missing" if known else "unknown"
-        id = "glibc-on-musl" if _is_glibc(node.name) else "missing-library"
+        id = "glibc-on-musl" if is_glibcs_loader(node.name) else "missing-library"
         self._report(id, node, needed_by, words, "load" if known else "maybe", rules.SEARCH)
 
     def _refuse(self, node: Node, needed_by: Dso | None, refused: Refused) -> None:
@@ -303,6 +303,6 @@ def is_found(symbol: Symbol) -> bool:
     )
 
 
-def _is_glibc(name: str) -> bool:
+def is_glibcs_loader(name: str) -> bool:
     """Whether a name is glibc's loader, which nothing on a musl system is."""
     return name.rpartition("/")[2].startswith(("ld-linux", "ld.so.1", "ld64.so"))

@@ -48,6 +48,7 @@ OPEN = "musl 1.2.5 ldso/dynlink.c, path_open"
 MAP = "musl 1.2.5 ldso/dynlink.c, map_library"
 TOKENS = "musl 1.2.5 ldso/dynlink.c, fixup_rpath"
 LOOKUP = "musl 1.2.5 ldso/dynlink.c, find_sym2"
+PROGRAM = "Linux fs/binfmt_elf.c, load_elf_binary"
 RELOCATE = "musl 1.2.5 ldso/dynlink.c, do_relocs"
 
 # load_library, "reserved": a name that begins with lib and one of these is musl itself,
