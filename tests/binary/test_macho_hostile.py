@@ -137,7 +137,7 @@ def test_the_file_that_is_damaged_next_is_sound(tmp_path: Path) -> None:
     assert read_all(path) is None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_file_with_changed_bytes_says_something_or_why_not(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -11,8 +11,8 @@ from .conftest import target
 PROGRAM = Link("/app/main", ("@loader_path/dir1",))
 
 
-def tried(name: str, *, falls_back: bool = False, **environment: str) -> list[str]:
-    options = Options(environment=environment)
+def tried(name: str, variables: str = "", *, falls_back: bool = False) -> list[str]:
+    options = Options(environment=dict(one.split("=") for one in variables.split()))
     process = process_of(target("macos-12-x64"), options, None)
     if not falls_back:
         process = process_of(target("macos-15-x64"), options, None)
@@ -33,13 +33,13 @@ def test_a_relative_path_is_looked_for_below_rpaths_too() -> None:
 
 def test_fallback_folders_are_for_leaf_names_only() -> None:
     """dlopen-DYLD_FALLBACK_LIBRARY_PATH."""
-    fallback = {"DYLD_FALLBACK_LIBRARY_PATH": "/fallback"}
-    assert tried("libfoo.dylib", **fallback)[-1] == "/fallback/libfoo.dylib"
-    assert "/fallback/libfoo.dylib" not in tried("/nope/libfoo.dylib", **fallback)
+    fallback = "DYLD_FALLBACK_LIBRARY_PATH=/fallback"
+    assert tried("libfoo.dylib", fallback)[-1] == "/fallback/libfoo.dylib"
+    assert "/fallback/libfoo.dylib" not in tried("/nope/libfoo.dylib", fallback)
     assert "/usr/local/lib/libfoo.dylib" in tried("libfoo.dylib", falls_back=True)
 
 
 def test_library_path_comes_before_all_that() -> None:
     """dlopen-DYLD_LIBRARY_PATH."""
-    first = tried("libfoo.dylib", DYLD_LIBRARY_PATH="/one:/two")[:2]
+    first = tried("libfoo.dylib", "DYLD_LIBRARY_PATH=/one:/two")[:2]
     assert first == ["/one/libfoo.dylib", "/two/libfoo.dylib"]
