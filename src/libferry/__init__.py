@@ -44,6 +44,7 @@ from libferry.errors import (
 )
 
 if TYPE_CHECKING:
+    from libferry.audit.asking import check
     from libferry.binary import read as inspect
     from libferry.guard import LoadedFile, snapshot
     from libferry.runtime import (
@@ -99,6 +100,7 @@ __all__ = [
     "TooManyCallbacks",
     "UnexpectedCode",
     "UnsupportedDeclaration",
+    "check",
     "inspect",
     "load",
     "pool",
@@ -107,6 +109,7 @@ __all__ = [
 
 # Which room has a name that is imported late, and what it is called there.
 _FROM_ROOMS = {
+    "check": ("audit.asking", "check"),
     "inspect": ("binary", "read"),
     **{name: ("guard", name) for name in ("LoadedFile", "snapshot")},
     **{
@@ -119,8 +122,8 @@ _FROM_ROOMS = {
 }
 _ROOMS = frozenset(
     {
-        *("abi", "audit", "binary", "build", "cli", "contract", "guard", "loader"),
-        *("runtime", "sandbox", "target", "unwind"),
+        *("abi", "audit", "binary", "build", "cli", "contract", "edit", "guard"),
+        *("loader", "runtime", "sandbox", "target", "unwind"),
     }
 )
 

@@ -40,12 +40,23 @@ def windows_names(subject: Subject) -> Iterator[Seen]:
     binary = subject.binary
     for what, names in (
         ("asks for", binary.needed),
-        ("looks for libraries in", (*binary.rpath, *binary.runpath)),
+        ("looks for libraries in", _with_drives((*binary.rpath, *binary.runpath))),
         ("calls itself", (binary.soname,) if binary.soname else ()),
     ):
         for name in names:
             if _WINDOWS.search(name):
                 yield Seen(name, f"it {what} {name}, a name of Windows")
+
+
+def _with_drives(folders: tuple[str, ...]) -> Iterator[str]:
+    """The folders of a path, in which the colon after a drive's letter ended an item."""
+    drive = ""
+    for folder in folders:
+        if len(folder) == 1 and folder.isalpha():
+            drive = folder
+        else:
+            yield f"{drive}:{folder}" if drive and folder[:1] in ("/", "\\") else folder
+            drive = ""
 
 
 def build_folders(subject: Subject) -> Iterator[Seen]:

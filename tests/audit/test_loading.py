@@ -1,0 +1,110 @@
+"""Why a library does not load, as the audit says it: with what is there instead."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+import pytest
+
+import libferry
+from libferry.audit import Settings
+from libferry.loader.model import Options
+from tests.audit.compiling import GCC, ZIG, build, cross, findings, rules, the
+
+PY_CODE = "extern long PyLong_AsLong(void *); long f(void *o) { return PyLong_AsLong(o); }"
+
+
+@GCC
+@ZIG
+def test_a_newer_glibc_is_named_with_the_one_that_is_there_and_the_symbol(tmp_path: Path) -> None:
+    code = "#include <pthread.h>\nint f(pthread_t *t) { return pthread_create(t, 0, 0, 0); }"
+    made = build(tmp_path, "libnotice.so", code=code)  # with glibc 2.34 or newer
+    report = libferry.check(made, "kylin-v10-server-amd64")
+    assert report.answer is False
+    assert report.files[0].reason == (
+        "no: libnotice.so does not load on kylin-v10-server-amd64: needs GLIBC_2.34, and there it "
+        "is GLIBC_2.28 at most (symbol pthread_create)"
+    )
+    older = cross(tmp_path, "libolder.so", "x86_64-linux-gnu.2.28", code=code)
+    assert libferry.check(older, "kylin-v10-server-amd64").answer is True
+
+
+@GCC
+def test_a_missing_library_comes_with_the_places(tmp_path: Path) -> None:
+    build(tmp_path, "libgone.so", "-Wl,-soname,libgone.so")
+    options = ("-Wl,--no-as-needed", f"-L{tmp_path}", "-lgone", "-Wl,-rpath,$ORIGIN/lib")
+    made = build(tmp_path, "libb.so", *options)
+    found = the("missing-library", findings(made, target="this"))
+    assert found.message == "needs libgone.so, which is not there"
+    tried = found.evidence["tried"]
+    assert isinstance(tried, list)
+    assert tried[0]["path"].startswith(str(tmp_path / "lib"))
+    with pytest.raises(OSError, match=r"libgone\.so: cannot open"):
+        ctypes.CDLL(str(made))
+
+
+@GCC
+def test_what_the_library_of_a_library_misses_is_said_of_that_one(tmp_path: Path) -> None:
+    build(tmp_path, "libgone.so", "-Wl,-soname,libgone.so")
+    needs = ("-Wl,--no-as-needed", f"-L{tmp_path}", "-Wl,-rpath,$ORIGIN")
+    build(tmp_path, "libmiddle.so", *needs, "-lgone")
+    top = build(tmp_path, "libtop.so", *needs, "-Wl,--allow-shlib-undefined", "-lmiddle")
+    (tmp_path / "libgone.so").unlink()
+    found = the("missing-library", findings(top, target="this"))
+    assert found.message == "libmiddle.so needs libgone.so, which is not there"
+
+
+@GCC
+def test_symbols_of_python_name_the_program_that_has_them(tmp_path: Path) -> None:
+    made = build(tmp_path, "_plugin.so", "-Wl,-z,now", code=PY_CODE)
+    found = the("missing-symbol", findings(made, target="this"))
+    assert found.message == "needs PyLong_AsLong, which nobody in the process has"
+    assert "--host python3" in found.fix
+    inside = Settings(Options(host=sys.executable))
+    assert "missing-symbol" not in rules(made, inside, target="this")
+
+
+@GCC
+def test_many_missing_symbols_of_a_library_are_one_finding(tmp_path: Path) -> None:
+    code = "".join(f"extern int gone{n}; int f{n}(void) {{ return gone{n}; }}" for n in range(9))
+    found = the("missing-symbol", findings(build(tmp_path, "liba.so", code=code), target="this"))
+    assert found.message == "needs gone0, gone1, gone2 and 6 more, which nobody in the process has"
+    assert found.evidence["symbols"] == [f"gone{n}" for n in range(9)]
+
+
+@GCC
+def test_a_function_that_is_only_missed_when_it_is_called_is_a_warning(tmp_path: Path) -> None:
+    code = "int gone(void); int f(void) { return gone(); }"
+    made = build(tmp_path, "liba.so", "-Wl,-z,lazy", code=code)
+    report = libferry.check(made)
+    assert report.answer is True
+    assert the("missing-symbol-later", list(report.findings)).severity == "warning"
+    assert libferry.check(made, strict=True).answer is False
+    assert libferry.check(made, now=True).answer is False
+
+
+@ZIG
+@pytest.mark.parametrize("target", ["x86_64-windows-gnu", "aarch64-macos"])
+def test_a_file_of_another_system_is_on_the_wrong_platform(target: str, tmp_path: Path) -> None:
+    made = cross(tmp_path, "foreign", target)
+    report = libferry.check(made, "debian-12-amd64")
+    assert report.answer is False
+    assert the("wrong-platform", list(report.findings)).message.endswith("and Linux loads none")
+
+
+@ZIG
+def test_a_damaged_part_is_a_finding_and_no_exception(tmp_path: Path) -> None:
+    made = cross(tmp_path, "liba.so", "x86_64-linux-gnu", code="#include <stdio.h>\nint f(void)"
+                 '{ return puts("x"); }')  # fmt: skip
+    data = made.read_bytes()
+    assert b"GLIBC_" in data
+    for cut in range(64, 4096, 64):
+        broken = tmp_path / f"broken{cut}.so"
+        broken.write_bytes(data[:cut] + b"\xff" * 64 + data[cut + 64 :])
+        try:
+            report = libferry.check(broken, "debian-12-amd64")
+        except libferry.FerryError:
+            continue
+        assert report.answer in (True, False, None)
