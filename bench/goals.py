@@ -119,4 +119,6 @@ GOALS = [
     Goal("reading-pe", "libferry", 8, "faster", "LIEF"),
     Goal("reading-macho", "libferry", 8, "faster", "LIEF"),
     Goal("reading-memory", "libferry", 40 << 20, "bytes"),
+    Goal("resolving", "libferry", 50, "faster", "lddtree"),
+    Goal("resolving", "libferry", 4, "times", "libtree"),
 ]

@@ -21,6 +21,7 @@ from .callbacks import CALLBACK, CALLBACK_HOT
 from .columns import MAP
 from .pin import anywhere, same_cpu, two_cpus
 from .reading import READING, READING_MEMORY
+from .resolving import RESOLVING
 from .rounds import Contender, Run, Section, statement
 from .structures import BY_VALUE, BY_VALUE_HOT
 from .threads import CHECKED, THREADS
@@ -335,4 +336,5 @@ ALL = [
     IDLE,
     *READING,
     READING_MEMORY,
+    RESOLVING,
 ]
