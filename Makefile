@@ -82,6 +82,11 @@ build/msl-loadlib/%: $(VENV)/installed
 wheels: build/wheels/macos-arm64 build/wheels/macos-x86_64
 wheels: build/wheels/windows-x64 build/wheels/windows-x86 build/wheels/windows-arm64
 
+wheels: build/wheels/linux-x64
+
+# pip takes no other platform than those that are named, not even an older one
+build/wheels/linux-x64: PLATFORM := manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64
+build/wheels/linux-x64: PACKAGES := numpy==2.4.6 cffi==2.1.1 pydantic-core==2.50.4 lief==1.0.0
 build/wheels/macos-arm64: PLATFORM := macosx_14_0_arm64
 build/wheels/macos-arm64: PACKAGES := numpy==2.5.5 pillow==13.0.0 lxml==6.1.3 \
 	cryptography==50.0.2 grpcio==1.85.1 pyzmq==27.3.0 orjson==3.13.0 markupsafe==3.0.4

@@ -162,6 +162,7 @@ class Asker:
         paths: the files that are asked about.
         carried: what is taken to the target, if that is more than the files.
         directories: folders that a program gives to Windows' ``AddDllDirectory``.
+        flags: with which it calls ``LoadLibraryEx``.
         around: makes of each system the one that is asked.
     """
 
@@ -172,12 +173,14 @@ class Asker:
         *,
         carried: Sequence[str | os.PathLike[str]] = (),
         directories: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
         around: Callable[[System], System] | None = None,
     ) -> None:
         self.question = question
         self._paths = [os.fspath(path) for path in paths]
         self._carried = carried or self._paths
         self._directories = directories
+        self._flags = flags
         self._around = around
         self._systems: dict[tuple[str, str], System] = {}
 
@@ -230,7 +233,8 @@ class Asker:
                 environment=environment,
                 working_directory=os.getcwd() if here else "/",
                 now=question.now,
-                directories=self._directories,
+                flags=self._flags,
+                directories=tuple(system.path_of(Path(folder)) for folder in self._directories),
             ),
             question.selection,
             question.exports,

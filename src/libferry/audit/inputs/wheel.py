@@ -8,6 +8,10 @@ A wheel for Windows has its DLLs in a folder beside the package, ``numpy.libs``,
 inside it, and code in ``__init__.py`` that gives the folder to ``os.add_dll_directory``.
 We do not read that code; we take every folder that has DLLs for one.
 
+What is in a wheel is loaded by Python. Extension modules refer to the interpreter's own
+library and symbols, and a target, which is a system without Python, has neither. So what
+Python itself brings is not missing.
+
 Specification: PyPA, "Platform compatibility tags" (PEP 425, 513, 571, 599, 600, 656).
 """
 
@@ -18,6 +22,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from libferry.audit.model import Finding
 from libferry.target import list_targets
 
 ALIASES = {  # PEP 600
@@ -26,6 +31,14 @@ ALIASES = {  # PEP 600
     "manylinux2014": "manylinux_2_17",
 }
 
+
+PYTHON_FLAGS = ("LOAD_LIBRARY_SEARCH_DEFAULT_DIRS", "LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR")
+"""How Python loads an extension module (CPython 3.13, Python/dynload_win.c)."""
+
+# of python.org's and of the Windows Store's Python: what lies beside python.exe
+_PYTHON_DLL = re.compile(r"(python3\d*t?|vcruntime140(_1)?)\.dll", re.IGNORECASE)
+# C API: names begin with Py or _Py; Mach-O puts an underscore in front
+_PYTHON_SYMBOL = re.compile(r"_{0,2}Py[A-Z_]\w*")
 
 _TAG = re.compile(r"(manylinux|musllinux|macosx)_(\d+)_(\d+)_(\w+)")
 
@@ -87,6 +100,15 @@ def _numbers(tags: list[str]) -> Iterator[tuple[str, int, int, str]]:
     for tag in tags:
         if match := _TAG.fullmatch(tag):
             yield match[1], int(match[2]), int(match[3]), match[4]
+
+
+def is_of_python(finding: Finding) -> bool:
+    """Whether all that a finding says is that Python itself is not there."""
+    if finding.rule == "missing-library":
+        return _PYTHON_DLL.fullmatch(finding.subject) is not None
+    if finding.rule in ("missing-symbol", "missing-symbol-later"):
+        return _PYTHON_SYMBOL.fullmatch(finding.subject) is not None
+    return False
 
 
 def added_folders(root: Path, names: list[str]) -> tuple[str, ...]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from libferry.audit.asking import Asker, Question
 from libferry.audit.inputs.installed import Installed
-from libferry.audit.inputs.model import Item, Tree
+from libferry.audit.inputs.model import INSIDE, Item, Tree
+from libferry.audit.inputs.wheel import PYTHON_FLAGS, is_of_python
+from libferry.audit.judging import rejudged
 from libferry.audit.many.watched import Stamp, Watched, places_of, stamp_of
 from libferry.audit.report import Edge, FileReport
 from libferry.target.system import System
@@ -63,9 +66,12 @@ class Audit:
         """With ``keep``, say also what the answers rest on."""
         self._keep = keep
         self._root = os.path.realpath(tree.root) + "/"
+        self._inside = tree.shown + INSIDE
         self._unpacked = bool(tree.content)
         self._all_inside = tree.whole and question.sysroot == str(tree.root) and self._unpacked
         self._installed = tree.root if tree.installs else None
+        self._is_wheel = tree.kind == "wheel"
+        self._strict = question.strict
         self._told: dict[str, set[str]] = {}
         one_file = tree.kind == "file"
         files = [item.file for item in tree.items] if question.together or one_file else []
@@ -74,6 +80,7 @@ class Audit:
             files,
             carried=[] if one_file or tree.installs or tree.whole else [tree.root],
             directories=tree.directories,
+            flags=PYTHON_FLAGS if tree.kind == "wheel" else (),
             around=self._around,
         )
 
@@ -97,6 +104,11 @@ class Audit:
         kinds: set[str] = set()
         for item in items:
             report = self._asker.report(item.file, item.shown)
+            if self._is_wheel:
+                new = [one for one in report.findings if not is_of_python(one)]
+                report = rejudged(report, new, strict=self._strict)
+            if self._unpacked:
+                report = self._as_known(report)
             edges = answers.edges
             answers.edges_of.append([edges.setdefault(edge, len(edges)) for edge in report.needs])
             answers.reports.append(replace(report, needs=(), resolution=None))
@@ -120,6 +132,42 @@ class Audit:
             watched.asked_of_all = set()
             watched.asked = set()
         return answers
+
+    def _as_known(self, report: FileReport) -> FileReport:
+        """The report with the archive's path in the place of the temporary folder's."""
+        if self._installed is not None or self._all_inside:
+            return report  # its paths are those of the system
+
+        def known(value: Any) -> Any:
+            if isinstance(value, str):
+                return value.replace(self._root, self._inside)
+            if isinstance(value, Mapping):
+                return {name: known(one) for name, one in value.items()}
+            if isinstance(value, list | tuple):
+                return [known(one) for one in value]
+            return value
+
+        findings = tuple(
+            replace(
+                one,
+                subject=known(one.subject),
+                message=known(one.message),
+                evidence=known(one.evidence),
+                fix=known(one.fix),
+            )
+            for one in report.findings
+        )
+        needs = tuple(
+            Edge(known(one.requester), known(one.name), known(one.path), one.state, known(one.how))
+            for one in report.needs
+        )
+        return replace(
+            report,
+            reason=known(report.reason),
+            findings=findings,
+            needs=needs,
+            error=known(report.error),
+        )
 
     def _numbers(self, answers: Answers, kind: str, paths: Iterable[str]) -> list[int]:
         if self._all_inside:  # what it rests on has the digest of the archive

@@ -35,13 +35,18 @@ function graph(options) {
       to.get(start).push({node: end, name, state, how});
       from.get(end).push({node: start, name, state, how});
     }
+    const all = [...new Set(Object.values(g.roots))].filter((node) => !from.has(node));
+    if (choice.file === undefined && all.length > MANY) {
+      // too many to draw: one that does not load, or the first
+      const cells = data.targets[choice.target].cells;
+      choice.file = (cells.find((cell) => cell.answer === false) || cells[0]).file;
+    }
     const own = g.roots[choice.file];
     files.value = choice.file === undefined ? "" : data.files[choice.file];
-    starts = own !== undefined ? [own] : [...new Set(Object.values(g.roots))].filter((node) => !from.has(node));
+    starts = own !== undefined ? [own] : all;
     if (!starts.length) starts = [...new Set(Object.values(g.roots))].slice(0, 1);
     const closure = reach(starts, () => true);
     unfolded = closure.size <= MANY ? new Set(closure) : new Set(starts);
-    if (starts.length > MANY) unfolded = new Set();
     draw();
     fit();
   }
@@ -101,17 +106,21 @@ function graph(options) {
     }
     stage.replaceChildren();
     placed = new Map(); lines = [];
+    // a layer of hundreds would be a line of hundreds: it is folded into columns side by side
+    const cap = Math.max(14, Math.ceil(Math.sqrt(nodes.size) * 2.2));
     let x = 0;
-    const rows = layers(nodes);
-    const tallest = Math.max(...rows.map((row) => row.length), 1);
-    for (const row of rows) {
-      const labels = row.map((node) => last(g.nodes[node]).slice(0, 46));
-      const width = Math.max(...labels.map((label) => label.length)) * 7.3 + 34;
-      const step = Math.max(30, Math.min(46, tallest * 30 / row.length));
-      row.forEach((node, number) => {
-        placed.set(node, {x, y: (number - (row.length - 1) / 2) * step, width, label: labels[number]});
-      });
-      x += width + Math.max(90, Math.min(220, tallest * 4));
+    for (const row of layers(nodes)) {
+      const columns = Math.ceil(row.length / cap), size = Math.ceil(row.length / columns);
+      for (let column = 0; column < columns; column++) {
+        const part = row.slice(column * size, (column + 1) * size);
+        const labels = part.map((node) => last(g.nodes[node]).slice(0, 46));
+        const width = Math.max(...labels.map((label) => label.length)) * 7.3 + 34;
+        const shift = columns > 1 && column % 2 ? 15 : 0;
+        part.forEach((node, number) => {
+          placed.set(node, {x, y: (number - (part.length - 1) / 2) * 34 + shift, width, label: labels[number]});
+        });
+        x += width + (column < columns - 1 ? 46 : Math.max(80, Math.min(200, size * 6)));
+      }
     }
     for (const node of placed.keys()) {
       if (!unfolded.has(node)) continue;

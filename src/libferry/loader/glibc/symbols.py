@@ -117,7 +117,8 @@ def _missing(mine: Symbols, tables: Sequence[Symbols]) -> Iterator[Wanted]:
     for table in tables:
         if not left:
             return
-        left -= table.given.keys()
+        # of a dict, unlike of its keys, not all of the table is gone through
+        left = left.difference(table.given)
     # few are left: those whose version is not written at the definition in the same way
     for wanted in mine.wanted:
         if wanted in left and not any(table.has(wanted) for table in tables):
