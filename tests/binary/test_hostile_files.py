@@ -21,7 +21,8 @@ from libferry.binary.describe import as_dict
 from libferry.errors import BadBinary
 
 NEEDED, HASH, STRTAB, SYMTAB, STRSZ, SONAME = 1, 4, 5, 6, 10, 14
-GNU_HASH, VERSYM, VERDEF = 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFC
+GNU_HASH, VERSYM = 0x6FFFFEF5, 0x6FFFFFF0
+VERDEF, VERNEED = 0x6FFFFFFC, 0x6FFFFFFE
 
 DATA = 0x1000
 """Where the data of ``elf()`` begins, in the file and in memory."""
@@ -180,3 +181,52 @@ def test_an_export_trie_whose_number_does_not_end(file: Path) -> None:
 def test_load_commands_of_no_size(file: Path) -> None:
     header = struct.pack("<8I", 0xFEEDFACF, 0x0100000C, 0, 6, 0xFFFFFFFF, 16, 0, 0)
     refused(file, header + bytes(16), "load command of only 0 bytes")
+
+
+def test_names_without_end_in_a_table_of_many(file: Path) -> None:
+    """What is read all at once is refused with the same words as what is read one by one."""
+    count = 1000
+    strings = b"\0" + b"name\0" * count + b"cut"
+    hash_table = struct.pack("<II", 1, count)
+    symbols = bytes(24) + b"".join(symbol(1 + 5 * n) for n in range(count - 2))
+    last = symbol(len(strings) - 3)
+    tags = [(HASH, DATA), (SYMTAB, DATA + 8), (STRTAB, DATA + 8 + 24 * count)]
+    raw = elf([*tags, (STRSZ, len(strings))], hash_table + symbols + last + strings)
+    refused(file, raw, "name of a symbol has no end before the dynamic string table ends")
+
+
+def test_a_name_behind_the_end_of_a_table_of_many(file: Path) -> None:
+    count = 1000
+    strings = b"\0" + b"name\0" * count
+    hash_table = struct.pack("<II", 1, count)
+    symbols = bytes(24) + b"".join(symbol(1 + 5 * n) for n in range(count - 2))
+    last = symbol(len(strings))
+    tags = [(HASH, DATA), (SYMTAB, DATA + 8), (STRTAB, DATA + 8 + 24 * count)]
+    raw = elf([*tags, (STRSZ, len(strings))], hash_table + symbols + last + strings)
+    refused(file, raw, "name of a symbol would be 1 bytes at")
+
+
+def test_names_that_are_not_ascii_are_read_like_the_others(file: Path) -> None:
+    names = ["größe", "näme", "plain"]
+    strings = b"\0" + b"".join(name.encode() + b"\0" for name in names)
+    starts = [strings.index(name.encode() + b"\0") for name in names]
+    symbols = bytes(24) + b"".join(map(symbol, starts))
+    hash_table = struct.pack("<II", 1, 4)
+    tags = [(HASH, DATA), (SYMTAB, DATA + 8), (STRTAB, DATA + 8 + len(symbols))]
+    file.write_bytes(elf([*tags, (STRSZ, len(strings))], hash_table + symbols + strings))
+    assert [export.name for export in read(file).exports] == names
+
+
+def test_version_needs_that_overlap(file: Path) -> None:
+    """A list of lists, all of whose lists are the same long one."""
+    count = 2000
+    strings_at = DATA + 16 * count
+    # as a need: one byte further, its versions 16 behind; as a version: 16 bytes further
+    row = struct.pack("<HHIII", 1, 0xFFFF, 0, 16, 16)
+    tags = [(VERNEED, DATA), (STRTAB, strings_at), (STRSZ, 4)]
+    refused(file, elf(tags, row * count + b"\0abc"), "version needs overlap|would be")
+
+
+def test_relocations_and_notes_of_impossible_sizes(file: Path) -> None:
+    tags = [(7, DATA), (8, 1 << 40)]  # DT_RELA, DT_RELASZ
+    refused(file, elf(tags, bytes(64)), "relocations would be")
