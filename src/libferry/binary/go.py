@@ -16,7 +16,6 @@ Specification: Go's source, ``src/debug/buildinfo/buildinfo.go`` and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -165,6 +164,8 @@ def _unquoted(text: str) -> str:
     if len(text) >= 2 and text[0] == text[-1] == "`":
         return text[1:-1]
     if len(text) >= 2 and text[0] == text[-1] == '"':
+        import json  # rarely wanted, and slow to import
+
         try:  # what Go's quoting and JSON's have in common is all that occurs
             return str(json.loads(text))
         except ValueError:

@@ -42,6 +42,8 @@ from libferry.binary.window import PAGE, Window
 
 SYMBOLS_AT_MOST = 1 << 24
 
+SHORT_CHAIN = 64  # bytes; nearly all chains have a few entries of 4
+
 # e_machine and bits of those with 8-byte words in DT_HASH
 WIDE_HASH = {(EM_ALPHA, 64), (EM_S390, 64)}
 
@@ -108,8 +110,9 @@ def _gnu_hash_range(image: Image, table: Window, at_most: int) -> tuple[int, int
         return first, 0
     chains_at = buckets_at + 4 * bucket_count
     at = chains_at + 4 * (last - first)
+    most = SHORT_CHAIN
     while True:
-        size = min(PAGE, (table.size - at) & ~3)
+        size = min(most, (table.size - at) & ~3)
         # At the end of the segment, ask for one entry more to get the error for it.
         for entry in table.table(word, at, max(size // 4, 1), what):
             if entry & 1:
@@ -118,3 +121,4 @@ def _gnu_hash_range(image: Image, table: Window, at_most: int) -> tuple[int, int
         if last - first > at_most:
             raise table.bad(f"{what} has a chain without an end")
         at += size
+        most = PAGE

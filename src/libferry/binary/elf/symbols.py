@@ -311,6 +311,8 @@ def _without_markers(image: Image, table: SymbolTable, chosen: bytes) -> bytes:
             name = image.string(offsets[position], "the name of a symbol")
             if name == version and not values[position]:
                 dropped.append(position)
+    if not dropped:
+        return chosen
     kept = bytearray(chosen)
     for position in dropped:
         kept[position] = _NO
