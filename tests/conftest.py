@@ -8,7 +8,7 @@ test says so, with the command that brings it:
 and is skipped where it is missing, the command being the reason. Several names are
 alternatives. A name with a slash is a file, from the project's root if relative; one
 with .so. in it a library that the system's loader finds; any other is a program on PATH or
-a Python module.
+beside this Python, or a Python module.
 
 A skip is easily overlooked, and a machine for continuous integration has everything.
 So there, with FERRY_NO_SKIP=1, a skipped test fails. The one exception has a name of
@@ -27,6 +27,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TextIO
@@ -84,7 +85,10 @@ def exists(thing: str) -> bool:
         return (ROOT / thing).exists()
     if ".so." in thing:
         return is_loadable(thing)
-    return bool(shutil.which(thing) or importlib.util.find_spec(thing))
+    beside = os.path.dirname(sys.executable)
+    return bool(
+        shutil.which(thing) or shutil.which(thing, path=beside) or importlib.util.find_spec(thing)
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -80,7 +80,6 @@ def test_a_removed_search_path_leaves_no_trace_of_the_build_machine(tmp_path: Pa
 def test_a_search_path_that_is_the_end_of_another_name_is_not_overwritten(tmp_path: Path) -> None:
     # one string in the table for both: the RUNPATH is the last part of the soname
     library = build(tmp_path, "-Wl,-soname,liba/b/cccc", "-Wl,-rpath,x", name="libshared.so")
-    subprocess.run(["patchelf", "--version"], capture_output=True)
     before = dynamic(library)
     fix(library, Changes(search_path="y"))
     assert dynamic(library)["soname"] == before["soname"]
