@@ -101,11 +101,14 @@ class Bench:
     Attributes:
         folder: where all is put.
         cpu: for which.
+        environment: what the loader finds there.
+        page_size: of the kernel; qemu can be one with larger pages.
     """
 
     folder: Path
     cpu: str = "x86_64"
     environment: dict[str, str] = field(default_factory=dict)
+    page_size: int = 4096
 
     def _compile(self, path: Path, source: str, *options: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,8 +162,11 @@ class Bench:
 
     def run(self, loader: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a program under a loader."""
+        runner = [*RUNNERS[self.cpu]]
+        if self.page_size != 4096:
+            runner += ["-p", str(self.page_size)]
         return subprocess.run(
-            [*RUNNERS[self.cpu], loader, *words],
+            [*runner, loader, *words],
             capture_output=True,
             text=True,
             errors="replace",
@@ -184,6 +190,21 @@ class Bench:
         # the kernel's own library has no name
         return [line[7:] for line in lines if line.startswith("loaded ") and line[7:]], errors
 
+    def target(self, loader: Path) -> Target:
+        """This machine, as far as a musl that is started by its path sees it."""
+        return Target(
+            name="this",
+            title="a musl in a folder",
+            os="linux",
+            cpu=self.cpu,
+            bits=64,
+            endian="little",
+            loader="musl",
+            version=version_of(loader),
+            interpreter=str(loader),
+            page_size=self.page_size,
+        )
+
     def predict(
         self, loader: Path, subject: Path, host: Path | None = None, *, now: bool = True
     ) -> Resolution:
@@ -194,7 +215,7 @@ class Bench:
             working_directory=str(self.folder),
             now=now,
         )
-        return resolve(subject, RootSystem("/", target_of(loader, self.cpu)), options)
+        return resolve(subject, RootSystem("/", self.target(loader)), options)
 
     def same(
         self, subject: Path, host: Path | None = None, *, now: bool = True
@@ -231,18 +252,3 @@ def version_of(loader: Path) -> tuple[int, ...]:
     match = re.search(rb"\0(1)\.(2)\.(\d+)\0", loader.read_bytes())
     assert match is not None
     return tuple(map(int, match.groups()))
-
-
-def target_of(loader: Path, cpu: str) -> Target:
-    """This machine, as far as a musl that is started by its path sees it."""
-    return Target(
-        name="this",
-        title="a musl in a folder",
-        os="linux",
-        cpu=cpu,
-        bits=64,
-        endian="little",
-        loader="musl",
-        version=version_of(loader),
-        interpreter=str(loader),
-    )

@@ -323,6 +323,20 @@ def test_packed_relocations_before_1_2_4_are_not_applied(amd64: Bench) -> None:
         assert bool(said.problems) == (version_of(loader) < rules.RELR.since)
 
 
+@pytest.mark.parametrize("page_size", [4096, 65536])
+@pytest.mark.parametrize("aligned", [4096, 65536])
+def test_segments_that_are_aligned_to_smaller_pages(
+    tmp_path: Path, page_size: int, aligned: int
+) -> None:
+    """musl maps whole pages of the file, and what lies there then is not what should."""
+    bench = Bench(tmp_path, "aarch64", page_size=page_size)
+    source = f"int data[2000] = {{1}}; void *const p = data; {CALLS_LIBC}"
+    top = bench.library("liba.so", source, f"-Wl,-z,max-page-size={aligned}", needs=("libc.so",))
+    assert ids(bench.same(top, bench.program())) == (
+        {"page-size"} if aligned < page_size else set()
+    )
+
+
 def test_an_executable_stack_is_ignored(amd64: Bench) -> None:
     top = amd64.library("liba.so", CALLS_LIBC, "-Wl,-z,execstack", needs=("libc.so",))
     assert not ids(amd64.same(top, amd64.program()))

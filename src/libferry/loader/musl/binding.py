@@ -66,9 +66,9 @@ def _of_one(
     if not whole:
         # what is not known may have the rest
         missing = [one for one in missing if one.of_libc]
-    names = {one.name for one in missing}
-    late = _deferrable(view, names, target.cpu) if deferred and names else set()
-    for name in dict.fromkeys(one.name for one in missing):
+    names = _in_order(view, {one.name for one in missing})
+    late = _deferrable(view, set(names), target.cpu) if deferred and names else set()
+    for name in names:
         message = f"{where}{name}: symbol not found"
         when: When = "call" if name in late else "load" if whole else "maybe"
         id = "missing-symbol-later" if when == "call" else "missing-symbol"
@@ -136,6 +136,15 @@ def _not_found(process: Process, view: ElfView, available: frozenset[str]) -> It
     if invisible:
         bound = {relocation.symbol for relocation in view.relocations()}
         yield from (Missing(one.name) for number, one in invisible.items() if number in bound)
+
+
+def _in_order(view: ElfView, names: set[str]) -> list[str]:
+    """The names in the order in which they are looked up: that of the relocations."""
+    if len(names) < 2:
+        return list(names)
+    numbers = {number: one.name for number, one in enumerate(view.symbols, 1) if one.name in names}
+    bound = (numbers[one.symbol] for one in view.relocations() if one.symbol in numbers)
+    return list(dict.fromkeys(bound))
 
 
 def _is_invisible(symbol: Symbol) -> bool:
