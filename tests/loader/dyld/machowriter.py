@@ -81,8 +81,8 @@ class Macho:
     uuid: bytes = bytes(range(16))
     signed: Signed | None = field(default_factory=Signed)
 
-    def raw(self) -> bytes:
-        tail = 0x4000
+    def raw(self, tail: int = 0x4000) -> bytes:
+        """The file; ``tail`` is where what lies behind the load commands begins."""
         trie, binds = self._trie(), self._binds()
         blob = _signature(self.signed) if self.signed else b""
         linkedit = trie + binds

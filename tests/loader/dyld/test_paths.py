@@ -11,6 +11,8 @@ import os
 import lief
 import pytest
 
+from libferry.errors import BadBinary
+
 from .conftest import Mac
 from .machowriter import Macho, Need, Want, universal
 
@@ -345,3 +347,24 @@ def test_upward_links_are_initialised_after_what_asks_for_them(mac: Mac) -> None
     mac.write("main", program(needs=[mac.path("init3")]))
     order = [node.path.rpartition("/")[2] for node in mac.resolve("main").initialisers]
     assert order == ["value", "init1", "init2", "init3", "main", "init4", "init5", "init6"]
+
+
+def test_a_file_is_loaded_once_by_whatever_path(mac: Mac) -> None:
+    """dlopen-symlink, dlopen-realpath: dyld compares inodes."""
+    mac.write("lib.dylib", Macho(mac.path("lib.dylib")))
+    os.symlink("lib.dylib", mac.path("alias.dylib"))
+    mac.write("main", program(needs=[mac.path("lib.dylib"), mac.path("alias.dylib")]))
+    resolution = mac.resolve("main")
+    assert mac.loaded(resolution) == ["main", "lib.dylib"]
+    assert resolution.root.needs[1].state == "again"
+    opened = mac.resolve("alias.dylib", host="main")
+    assert (opened.root.state, opened.order, opened.loads) == ("again", (), True)
+
+
+def test_ten_thousand_libraries_in_ten_thousand_folders_are_refused(mac: Mac) -> None:
+    needs = [f"@rpath/{number}" for number in range(10_000)]
+    rpaths = [f"/{number}" for number in range(10_000)]
+    file = Macho("/l", needs=needs, rpaths=rpaths)
+    mac.write("l.dylib", file.raw(0x200000))
+    with pytest.raises(BadBinary, match="more than 100000 places"):
+        mac.resolve("l.dylib")

@@ -38,7 +38,8 @@ def resolve(binary: Binary, path: str, system: System, options: Options) -> Reso
         options: ``host`` is the program that opens the library.
 
     Raises:
-        FerryError: the program of ``options.host`` cannot be read.
+        NoProgram: there is no program ``options.host``.
+        BadBinary: that is damaged, or a file asks for more than can be looked for.
     """
     found = system.find(path) or Found(path, path, ("asked for", path), None)
     is_program = binary.format == "macho" and binary.kind == "executable" and not options.host
@@ -57,6 +58,9 @@ def resolve(binary: Binary, path: str, system: System, options: Options) -> Reso
     if refusal is not None or chosen is None:
         assert refusal is not None
         _refuse(loading, root, found, chosen, refusal)
+        return _result(system, loading, root, None, before)
+    if loading.same_file(found) is not None:
+        root.state, root.found, root.binary, root.how = "again", found, chosen, "already loaded"
         return _result(system, loading, root, None, before)
     if is_program:
         image = _start(loading, root, found, chosen)

@@ -99,7 +99,12 @@ def _form(binary: Binary, view: MachOView, _: str, __: Request, process: Process
 
 
 def _twice(names: tuple[str, ...]) -> str | None:
-    return next((name for at, name in enumerate(names) if name in names[:at]), None)
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _signature(

@@ -30,6 +30,9 @@ from libferry.loader.dyld.rules import (
 from libferry.loader.model import Node, Problem, Step
 from libferry.target.system import Found, System
 
+# A thousand libraries with twenty folders each try a fifth of that.
+PLACES_AT_MOST = 100_000
+
 
 @dataclass(eq=False)
 class Image:
@@ -70,6 +73,7 @@ class Loading:
         self.loaded: list[Image] = []
         self.problems: list[Problem] = []
         self._damaged: set[str] = set()
+        self._places = 0
         self._by_name: dict[str, Image] = {}
         self._by_identity: dict[object, Image] = {}
 
@@ -79,6 +83,10 @@ class Loading:
         image = Image(node, found.real, binary)
         self._by_identity[found.identity] = image
         return self._keep(image, binary.soname)
+
+    def same_file(self, found: Found) -> Image | None:
+        """What was loaded from a file, by whatever path."""
+        return self._by_identity.get(found.identity)
 
     def _keep(self, image: Image, install_name: str | None) -> Image:
         self.loaded.append(image)
@@ -92,7 +100,7 @@ class Loading:
         waiting = [(image, chain)]
         while waiting:
             image, chain = waiting.pop()
-            chain = (image.link, *(link for link in chain if link.path != image.path))
+            chain = (image.link, *chain)
             fresh = self._load_direct_needs(image, chain)
             waiting += [(one, chain) for one in reversed(fresh)]
 
@@ -129,6 +137,7 @@ class Loading:
         for candidate in candidates(request, self.process):
             if (candidate.path, candidate.on_disk) in seen:
                 continue
+            self._charge(node)
             seen.add((candidate.path, candidate.on_disk))
             uncertain = uncertain or self._is_uncertain(candidate)
             image, is_new = self._try(node, candidate, request, refusals)
@@ -138,6 +147,17 @@ class Loading:
                 return image, is_new
         self._failed(node, request, linked, refusals, uncertain)
         return None, False
+
+    def _charge(self, node: Node) -> None:
+        """Each library in each folder: that can be the square of a file's size."""
+        self._places += 1
+        if self._places > PLACES_AT_MOST:
+            path = messages.real_path(node.requester or node)
+            raise BadBinary(
+                f"find what {path} needs",
+                f"more than {PLACES_AT_MOST} places would have to be tried",
+                hint="no linker makes such a file: treat it as hostile",
+            )
 
     def _loaded_as(self, request: Request) -> Image | None:
         name = request.name
@@ -184,8 +204,8 @@ class Loading:
         if found is None:
             self._missing(node, candidate)
             return None, False
-        if found.identity in self._by_identity:
-            there = self._by_identity[found.identity]
+        there = self.same_file(found)
+        if there is not None:
             return self._again(node, there, f"{source}: the same file"), False
         if found.file is None:  # a library that the target is known to have
             return self._described(node, found, source), True
