@@ -190,10 +190,11 @@ class Workshop:
         environment: Mapping[str, str] = {},
         folder: str = "",
         now: bool = False,
+        secure: bool = False,
     ) -> Outcome:
         """Start a program for real; ours has to be the same, and is given."""
         loaded, error = self.start(program, *words, environment=environment, folder=folder)
-        ours, resolution = self.predict(program, None, environment, folder, now)
+        ours, resolution = self.predict(program, None, environment, folder, now, secure)
         return self._same(loaded, error, ours[1:], resolution)
 
     def judge_dlopen(
