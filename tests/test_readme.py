@@ -14,7 +14,8 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
-COMMANDS = [re.findall(r"^\$ (libferry .*)$", block, re.MULTILINE) for block in BLOCKS]
+# of each block the commands, each with what it prints, if that is shown
+COMMANDS = [re.findall(r"^\$ (libferry .*)\n((?:[^$\n].*\n)*)", block, re.M) for block in BLOCKS]
 
 
 WINDOWS_ZLIB = pytest.mark.needs(
@@ -57,11 +58,13 @@ def test_the_sessions_say_what_they_say_here(
 @I386_ZLIB
 @WINDOWS_ZLIB
 @SECCOMP
-@pytest.mark.parametrize("commands", list(filter(None, COMMANDS)), ids=lambda block: block[0])
-def test_the_commands_work(commands: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "commands", list(filter(None, COMMANDS)), ids=lambda commands: commands[0][0]
+)
+def test_the_commands_work(commands: list[tuple[str, str]], tmp_path: Path) -> None:
     """Those of a block one after the other: the first may write what the second reads."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for command in commands:
+    for command, shown in commands:
         done = subprocess.run(
             [sys.executable, "-m", "libferry", *shlex.split(command)[1:]],
             cwd=tmp_path,
@@ -70,8 +73,17 @@ def test_the_commands_work(commands: list[str], tmp_path: Path) -> None:
             text=True,
             timeout=120,
         )
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        assert done.stdout
+        assert done.returncode == (1 if shown.startswith("no:") else 0), f"{command}: {done.stderr}"
+        assert done.stdout or done.stderr
+        if shown:
+            assert printed(shown, done.stdout + done.stderr), f"{command} says {done.stdout}"
+
+
+def printed(shown: str, output: str) -> bool:
+    """Whether the output is what is shown, where ``...`` is anything."""
+    return doctest.OutputChecker().check_output(
+        re.sub(r"^ *\.\.\.$", "...", shown, flags=re.M), output, doctest.ELLIPSIS
+    )
 
 
 def test_the_make_targets_it_names_exist() -> None:
