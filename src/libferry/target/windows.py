@@ -67,13 +67,13 @@ def target(name: str) -> Target:
     release = RELEASES[of]
     cpu, bits = CPUS[architecture]
     system = _table("system")
-    sets = _table("api-sets")[release.tables]["hosts"]
+    sets = _hosts(_table("api-sets")[release.tables]["hosts"])
     certain = set(_words(system["everywhere"][architecture]))
     for version, names in system["later"].items():
         if tuple(map(int, version.split("."))) <= release.version:
             certain |= set(_words(names))
     if release.version >= (6, 2):
-        certain |= {host for host in sets if host and not host.endswith(DRIVERS)}
+        certain |= {host for host in sets.values() if host and not host.endswith(DRIVERS)}
     likely = set()
     if release.version >= (10, 0):
         likely = set(_words(system["everywhere"]["arm64"])) - certain
@@ -96,9 +96,7 @@ def target(name: str) -> Target:
         given=given,
         facts={
             "known_dlls": tuple(_words(_table("known-dlls")[release.known]["names"])),
-            "api_sets": {
-                contract: host for host, names in sets.items() for contract in _words(names)
-            },
+            "api_sets": sets,
             "likely": tuple(sorted(likely)),
             "separate": system["separate"],
             "later": {
@@ -124,6 +122,18 @@ def _page(row: Mapping[str, Any], function: str) -> str:
 def _table(name: str) -> Mapping[str, Any]:
     place = files("libferry.target").joinpath("data", "windows", f"{name}.toml")
     return tomllib.loads(place.read_text("utf-8"))
+
+
+def _hosts(text: str) -> dict[str, str]:
+    """The host of each API set; "" if it has none."""
+    sets: dict[str, str] = {}
+    host = ""
+    for word in _words(text):
+        if word.endswith(":"):
+            host = "" if word == "-:" else word[:-1]
+        else:
+            sets[word] = host
+    return sets
 
 
 def _words(text: str) -> Iterator[str]:
