@@ -78,6 +78,7 @@ def file_of(platform: str, name: str) -> bytes:
     raise AssertionError(f"no wheel for {platform} has {name}")
 
 
+@cache
 def interesting(raw: bytes) -> list[int]:
     """Places in the tables that the data directories point to."""
 
