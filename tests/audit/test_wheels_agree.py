@@ -18,6 +18,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,14 @@ def test_the_target_of_a_name() -> None:
     assert target_of("x-1-cp311-cp311-manylinux1_i686.whl") == "centos-7-i386"
     assert str(target_of("x-1-cp311-cp311-musllinux_1_2_x86_64.whl")).startswith("alpine-")
     assert target_of("x-1-py3-none-any.whl") is None
+
+
+@pytest.mark.needs("cc", install="apt-get install gcc")
+@pytest.mark.parametrize(("function", "loads"), [("PyLong_FromLong", True), ("gone_Py", False)])
+def test_what_python_has_is_not_missing(tmp_path: Path, function: str, loads: bool) -> None:
+    (tmp_path / "x.c").write_text(f"void {function}(void); void *p = {function};")
+    name = "x-1-cp311-cp311-linux_x86_64.whl"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "x.so", "x.c"], cwd=tmp_path, check=True)
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.write(tmp_path / "x.so", "x.so")
+    assert check(tmp_path / name, "this").answer is loads

@@ -107,7 +107,9 @@ def is_of_python(finding: Finding) -> bool:
     if finding.rule == "missing-library":
         return _PYTHON_DLL.fullmatch(finding.subject) is not None
     if finding.rule in ("missing-symbol", "missing-symbol-later"):
-        return _PYTHON_SYMBOL.fullmatch(finding.subject) is not None
+        named = finding.evidence.get("symbols")
+        symbols = named if isinstance(named, list) and named else [finding.subject]
+        return all(_PYTHON_SYMBOL.fullmatch(str(symbol)) for symbol in symbols)
     return False
 
 

@@ -136,8 +136,9 @@ def _audit(tree: Tree, question: Question, run: Run) -> list[FileReport]:
         kept, keeping = Kept(place), Keeping(place, system_of)
         if not tree.content:
             found = kept.valid(system_of)
-            keeping.adopt(kept, found)
             items = [item for item in items if item.shown not in found]
+            if items:
+                keeping.adopt(kept, found)
     if run.progress:
         run.progress(len(tree.items) - len(items), len(tree.items))
     for answers in _answers(meant, tree, items, run, keep=keep):
