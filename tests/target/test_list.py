@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from libferry.errors import LibraryNotFound
+from libferry.loader import resolve
 from libferry.target import DescribedSystem, list_targets, system_for, this
 
 NAMES = [name for name in list_targets() if name != "this"]
@@ -119,6 +120,24 @@ def test_options_behind_the_name_change_the_machine() -> None:
     assert system_for("rocky-8-arm64+4k").target.page_size == 4096
     assert "x86-64-v3" in system_for("debian-12-amd64+x86-64-v3").target.isa
     assert system_for("debian-12-amd64+zhaoxin").target.isa == {"x86-64", "x86-64-v2"}
+
+
+@pytest.mark.needs("gcc", install="apt-get install gcc")
+@pytest.mark.parametrize(
+    ("name", "loads"),
+    [
+        ("debian-12-amd64", None),  # which machine it is, is not known
+        ("rocky-10-amd64", True),  # needs x86-64-v3 itself
+        ("debian-12-amd64+zhaoxin", False),
+        ("debian-12-amd64+x86-64-v4", True),
+        ("debian-11-amd64+zhaoxin", True),  # glibc 2.31 does not look
+    ],
+)
+def test_a_library_for_a_newer_cpu(tmp_path: Path, name: str, loads: bool | None) -> None:
+    library = tmp_path / "libv3.so"
+    command = ["gcc", "-shared", "-nostdlib", "-x", "c", "/dev/null", "-Wl,-z,x86-64-v3"]
+    subprocess.run([*command, "-o", library], check=True)
+    assert resolve(library, system_for(name, carried=[library])).loads is loads
 
 
 @pytest.mark.parametrize(

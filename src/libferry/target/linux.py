@@ -125,6 +125,7 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
     for option in options:
         page_size = PAGE_SIZES.get(option, page_size)
         isa = _up_to(_LEVELS_AND_MAKERS[option]) if option in _LEVELS_AND_MAKERS else isa
+    open_ended = isa and _LEVELS_AND_MAKERS.keys().isdisjoint(options)
     return Target(
         name="+".join((name, *options)),
         title=title(name),
@@ -158,7 +159,11 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
                 }.items()
             }
         ),
-        facts={"links": _MERGED} if facts.get("merged_usr") else {},
+        facts={
+            **({"links": _MERGED} if facts.get("merged_usr") else {}),
+            # which machine it is, is not known: it may have more
+            **({"isa_at_least": True} if open_ended else {}),
+        },
         sources=sources,
     )
 

@@ -51,7 +51,8 @@ class Target:
         lib, platform: what ``$LIB`` and ``$PLATFORM`` stand for.
         given: the libraries known to be there: by name those that a search finds, by path
             those that only somebody's RUNPATH leads to.
-        facts: what one loader alone asks for (see its engine).
+        facts: what one loader alone asks for (see its engine); ``isa_at_least`` if machines
+            of this target may have more than ``isa``; ``links`` of folders, such as ``/lib``.
         sources: where all this was read, by attribute or library.
     """
 

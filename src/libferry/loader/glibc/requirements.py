@@ -35,13 +35,14 @@ def isa_levels(new: Sequence[Loaded], target: Target) -> Iterator[Problem]:
             continue
         needed = set(one.facts.isa_needed) - {rules.X86_BASELINE}
         if needed - target.isa:
+            sure = target.isa and not target.facts.get("isa_at_least")
             message = f"{one.path}: CPU ISA level is lower than required"
             yield Problem(
                 "isa-too-new",
                 one.path,
                 max(needed),
                 message,
-                "load" if target.isa else "maybe",
+                "load" if sure else "maybe",
                 rules.ISA_LEVEL.source,
             )
 
