@@ -98,6 +98,12 @@ def test_a_manifest_that_declares_entities_is_refused() -> None:
         parse_manifest(f"<!DOCTYPE a [{laughs}]><a>&e9;</a>".encode(), "read x.dll")
 
 
+@pytest.mark.parametrize("encoding", ["nothing", "base64", "utf-7", "idna"])
+def test_a_manifest_in_an_encoding_that_is_none_is_refused(encoding: str) -> None:
+    with pytest.raises(BadBinary, match="no manifest"):
+        parse_manifest(f'<?xml version="1.0" encoding="{encoding}"?><a/>'.encode(), "read x.dll")
+
+
 def test_a_manifest_says_which_assemblies_and_files() -> None:
     text = b"""<assembly xmlns="urn:schemas-microsoft-com:asm.v1" manifestVersion="1.0">
       <assemblyIdentity type="win32" name="mine" version="1.0.0.0"/>

@@ -69,7 +69,8 @@ def parse_manifest(raw: bytes, tried: str) -> Manifest:
     parser.EntityDeclHandler = _refuse
     try:
         parser.Parse(raw.strip(b" \t\r\n\0"), True)
-    except (expat.ExpatError, _Entities) as error:
+    except (expat.ExpatError, LookupError, ValueError, _Entities) as error:
+        # LookupError and ValueError: it names an encoding that there is not, or that is none
         raise BadBinary(
             tried,
             f"its manifest is no manifest: {error}",
