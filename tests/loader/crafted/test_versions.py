@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
-from .workshop import Workshop
+from .workshop import Loader, Workshop
 
 pytestmark = pytest.mark.needs("gcc", install="apt-get install gcc libc6-dev")
 
@@ -84,3 +88,32 @@ def test_a_version_of_a_library_that_dlopen_brings(shop: Workshop) -> None:
     shop.library("libone.so", ANSWER, [], versions(shop, "old", "V1"))
     shop.program("host")
     assert "version `V2' not found" in shop.judge_dlopen("libuser.so", "host").error
+
+
+@pytest.mark.needs("qemu-loongarch64", install="tools/setup-debian")
+@pytest.mark.needs("ziglang", install="pip install --group dev")
+def test_a_library_of_loongarchs_old_world(tmp_path: Path) -> None:
+    root, loader = Path("/usr/loongarch64-linux-gnu"), "ld-linux-loongarch-lp64d.so.1"
+    zig = (sys.executable, "-m", "ziglang", "cc", "-target", "loongarch64-linux-gnu", "-w")
+    shop = Workshop(
+        tmp_path,
+        Loader(
+            root=root,
+            command=(
+                shutil.which("qemu-loongarch64") or "",
+                str(root / "lib" / loader),
+            ),
+            libraries=str(root / "lib"),
+            compiler=zig,
+            linker=(*zig, "-rdynamic"),
+            target={"abi": "new-world"},
+        ),
+    )
+    old = versions(shop, "nodes", "GLIBC_2.27")
+    shop.library("old/libc.so.6", ANSWER, [], old)
+    shop.library("libone.so", USER, ["old/libc.so.6"])
+    shop.program("host")
+    outcome = shop.judge_dlopen("libone.so", "host")
+    assert "version `GLIBC_2.27' not found" in outcome.error
+    assert outcome.resolution is not None
+    assert outcome.resolution.problems[0].id == "loongarch-world"

@@ -47,9 +47,8 @@ from libferry.target.system import Found, System
 if TYPE_CHECKING:
     from libferry.loader.glibc.symbols import Symbols
 
-# gABI, "Dynamic Section", and elf.h for the GNU ones: the older tags of some flags, and flags
-DT_SYMBOLIC, DT_TEXTREL, DT_BIND_NOW = 16, 22, 24
-DF_SYMBOLIC, DF_TEXTREL, DF_BIND_NOW = 0x2, 0x4, 0x8
+# gABI, "Dynamic Section", and elf.h for the GNU ones: the older tag of a flag, and flags
+DT_BIND_NOW, DF_BIND_NOW = 24, 0x8
 DF_1_NOW, DF_1_INITFIRST, DF_1_NOOPEN, DF_1_NODEFLIB = 0x1, 0x20, 0x40, 0x800
 
 X86_ISA_1_NEEDED = (0xC0008002).to_bytes(4, "little")  # GNU_PROPERTY_X86_ISA_1_NEEDED
@@ -71,7 +70,7 @@ class Facts:
         needs: (tag, name) of what it asks for, with filters, in its order.
         soname, rpath, runpath: as in the file; None if they are not there. RPATH is None
             if there is a RUNPATH, as the loader has it.
-        flags, flags_1: DT_FLAGS with the older tags of the same meaning, DT_FLAGS_1.
+        flags, flags_1: DT_FLAGS with the older tag of DF_BIND_NOW, DT_FLAGS_1.
         sound: whether it is known that nothing is wrong with mapping it, ever.
         symbols: what others bind to here, and what it binds to; read when it is asked for.
         versions_needed: of which library which must be there; the order is the file's.
@@ -192,12 +191,7 @@ def _read(facts: Facts, view: ElfView, target: Target) -> None:
             facts.versions = frozenset(versions.given(image).values())
     facts.type = headers.type
     facts.segments = headers.segments
-    facts.flags = (
-        tags.get(DT_FLAGS, 0)
-        | (DF_SYMBOLIC if DT_SYMBOLIC in tags else 0)
-        | (DF_TEXTREL if DT_TEXTREL in tags else 0)
-        | (DF_BIND_NOW if DT_BIND_NOW in tags else 0)
-    )
+    facts.flags = tags.get(DT_FLAGS, 0) | (DF_BIND_NOW if DT_BIND_NOW in tags else 0)
     facts.flags_1 = tags.get(DT_FLAGS_1, 0)
     facts.relr = DT_RELR in tags
     facts.view = view

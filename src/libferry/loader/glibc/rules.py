@@ -34,8 +34,6 @@ class Rule(NamedTuple):
 GLIBC_HWCAPS = Rule((2, 33), LAST, "glibc 2.33 NEWS; elf/dl-hwcaps.c, _dl_important_hwcaps")
 # tls/, <platform>/, <hwcap>/ and all combinations of them
 LEGACY_HWCAPS = Rule(FIRST, (2, 37), "glibc 2.37 NEWS; 2.36 elf/dl-hwcaps.c, _dl_important_hwcaps")
-# a library whose ABI tag wants a newer kernel is passed over
-KERNEL_CHECK = Rule(FIRST, (2, 36), "glibc 2.36 NEWS; 2.35 elf/dl-load.c, open_verify")
 # p_align itself has to be a multiple of the page size
 ALIGNED_LOAD = Rule(FIRST, (2, 35), "glibc 2.34 elf/dl-load.c, _dl_map_object_from_fd")
 ADDRESS_OFFSET = Rule((2, 35), LAST, "glibc 2.35 elf/dl-load.c, _dl_map_object_from_fd")
@@ -147,5 +145,8 @@ LOONGARCH_LOADERS = {
     "/lib64/ld.so.1": "old-world",
     "/lib64/ld-linux-loongarch-lp64d.so.1": "new-world",
 }
+# The oldest version of the C library in each, which every library of that world asks for and
+# the other has not: 2.27 is what the old one was made from, 2.36 the first with the new one.
+LOONGARCH_VERSIONS = {"GLIBC_2.27": "old-world", "GLIBC_2.36": "new-world"}
 
 X86_BASELINE = "x86-64-baseline"  # every x86-64 CPU has it

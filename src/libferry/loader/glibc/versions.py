@@ -12,6 +12,7 @@ from __future__ import annotations
 from libferry.loader.glibc import rules
 from libferry.loader.glibc.mapping import Loaded, Process
 from libferry.loader.model import Problem
+from libferry.target.model import Target
 
 RELR_NODE = "GLIBC_ABI_DT_RELR"
 
@@ -30,6 +31,8 @@ def check(one: Loaded, process: Process) -> list[Problem]:
             id, source = "missing-version", rules.VERSIONS
             if name == RELR_NODE:
                 id, source = "relr-unsupported", rules.RELR.source
+            elif _is_other_world(name, process.places.target):
+                id = "loongarch-world"
             problems.append(Problem(id, one.path, name, message, "load", source))
     if facts.relr:
         marked = any(RELR_NODE in wanted for _, wanted in facts.versions_needed)
@@ -55,3 +58,9 @@ def check(one: Loaded, process: Process) -> list[Problem]:
                 )
             )
     return problems
+
+
+def _is_other_world(version: str, target: Target) -> bool:
+    """Whether the library is for the other one of LoongArch's two systems."""
+    world = rules.LOONGARCH_VERSIONS.get(version)
+    return target.cpu == "loongarch64" and world is not None and world != target.abi
