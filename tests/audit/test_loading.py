@@ -75,6 +75,20 @@ def test_many_missing_symbols_of_a_library_are_one_finding(tmp_path: Path) -> No
 
 
 @GCC
+def test_a_version_that_two_libraries_lack_is_said_once(tmp_path: Path) -> None:
+    """GLIBC_2.29 has a new pow in libm, and this of posix_spawn's in libc."""
+    code = (
+        "double pow(double, double);"
+        "int posix_spawn_file_actions_addchdir_np(void *, const char *);"
+        "double f(double x) { return pow(x, posix_spawn_file_actions_addchdir_np(0, 0)); }"
+    )
+    made = build(tmp_path, "liba.so", "-lm", code=code)
+    found = the("missing-version", findings(made, target="centos-7-amd64"))
+    assert found.evidence["versions"] == ["GLIBC_2.29", "GLIBC_2.29"]
+    assert "needs GLIBC_2.29, and there it is GLIBC_2.17 at most" in found.message
+
+
+@GCC
 def test_a_function_that_is_only_missed_when_it_is_called_is_a_warning(tmp_path: Path) -> None:
     code = "int gone(void); int f(void) { return gone(); }"
     made = build(tmp_path, "liba.so", "-Wl,-z,lazy", code=code)

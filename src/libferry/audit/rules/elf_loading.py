@@ -301,9 +301,9 @@ ELF = (
         severity="error",
         title="It is built for glibc, and the target has musl",
         explanation=(
-            "The names are alike, the libraries are not. musl answers for `libc.so.6`'s name in "
-            "no way, takes `libpthread.so.0` and its like as itself, ignores symbol versions, and "
-            "then misses what only glibc has (`__memcpy_chk`, `backtrace`, `__isoc23_strtol`). "
+            "The names are alike, the libraries are not. musl takes `libc.so.6`, "
+            "`libpthread.so.0` and their like to be itself, ignores symbol versions, and then "
+            "misses what only glibc has (`__memcpy_chk`, `backtrace`, `__isoc23_strtol`). "
             "gcompat helps simple libraries over that, and no others."
         ),
         fix="build it for musl: zig cc -target x86_64-linux-musl, or on Alpine",

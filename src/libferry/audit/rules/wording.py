@@ -110,7 +110,10 @@ def _asked_for(subject: Subject, problem: Problem) -> Node | None:
 
 
 def _version(subject: Subject, problems: Sequence[Problem]) -> Said | None:
-    needs = sorted((parse(problem.subject) or ("", ()), problem) for problem in problems)
+    needs = sorted(
+        ((parse(problem.subject) or ("", ()), problem) for problem in problems),
+        key=lambda need: need[0],
+    )
     problem = needs[-1][1]
     family, _ = needs[-1][0]
     node = next((n for n in subject.resolution_root.walk() if n.path == problem.library), None)
