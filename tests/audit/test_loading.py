@@ -122,3 +122,29 @@ def test_a_damaged_part_is_a_finding_and_no_exception(tmp_path: Path) -> None:
         except libferry.FerryError:
             continue
         assert report.answer in (True, False, None)
+
+
+@GCC
+@ZIG
+def test_a_file_for_another_cpu_is_said_to_be_one_and_not_to_be_missing(tmp_path: Path) -> None:
+    made = build(tmp_path, "liba.so")
+    found = the("wrong-machine", findings(made, target="debian-13-arm64"))
+    assert "it is for x86_64" in found.message
+    assert "the target is aarch64" in found.message
+    assert "No such file" in str(found.evidence["loader"]), "glibc's own words are kept"
+
+
+@GCC
+@ZIG
+def test_a_library_for_another_cpu_that_is_passed_over_is_named_with_its_place(
+    tmp_path: Path,
+) -> None:
+    build(tmp_path, "libdeep.so", "-Wl,-soname,libdeep.so")
+    needs = ("-Wl,--no-as-needed", f"-L{tmp_path}", "-ldeep", "-Wl,-rpath,$ORIGIN")
+    made = build(tmp_path, "libtop.so", *needs)
+    cross(tmp_path, "libdeep.so", "aarch64-linux-gnu.2.36")
+    found = the("wrong-machine", findings(made, target="this"))
+    assert found.message.startswith("needs libdeep.so, and what is there is for another CPU: ")
+    assert found.message.endswith(str(tmp_path / "libdeep.so"))
+    with pytest.raises(OSError, match=r"libdeep\.so: cannot open shared object file: No such file"):
+        ctypes.CDLL(str(made))

@@ -126,3 +126,29 @@ def test_one_file_takes_a_fraction_of_a_second() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took) < 0.6
+
+
+@NEEDS_LIBZ
+def test_a_bare_name_is_an_installed_library_as_it_is_for_inspect() -> None:
+    ran = ferry("check", "libz.so.1")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "yes: libz.so.1 loads here")
+    assert ferry("inspect", "libz.so.1").code == 0
+
+
+@GCC
+def test_the_tree_has_every_place_below_what_is_not_found(tmp_path: Path) -> None:
+    build(tmp_path, "libgone.so", "-Wl,-soname,libgone.so")
+    made = build(tmp_path, "libb.so", "-Wl,--no-as-needed", f"-L{tmp_path}", "-lgone")
+    lines = ferry("check", str(made), "--tree").out.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.endswith("libgone.so => not found"))
+    assert lines[at].startswith("  ├── ")
+    assert any("ld.so.cache" in line for line in lines[at + 1 :])
+    assert not any(line.startswith("  tried ") for line in lines), "each place once"
+
+
+@GCC
+def test_the_version_of_glibc_is_of_no_interest_to_musl(tmp_path: Path) -> None:
+    code = "#include <dlfcn.h>\nvoid *f(void) { return dlopen(0, 1); }"
+    made = str(build(tmp_path, "liba.so", code=code))
+    assert "  needs GLIBC_" in ferry("check", made, "--target", "debian-13-amd64").out
+    assert "  needs GLIBC_" not in ferry("check", made, "--target", "alpine-3.22-amd64").out

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+from tests.cli.conftest import ferry
+
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -43,3 +45,11 @@ def test_json_has_the_same() -> None:
     first = json.loads(done.stdout)["meanings"][0]
     assert first["rule"] == "wrong-class"
     assert first["source"].startswith("glibc")
+
+
+def test_the_words_of_a_longer_message_are_not_taken_for_a_file() -> None:
+    message = "libfoo.so.2: cannot open shared object file: No such file or directory"
+    out = ferry("explain", message).out
+    assert "libferry check libfoo.so.2" in out
+    assert "libferry inspect cannot open" not in out
+    assert "libferry fix cannot open" not in out

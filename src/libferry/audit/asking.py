@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -271,20 +271,34 @@ def system_of(
         return system_for(plain, sysroot=sysroot, cpu=cpu, carried=carried)
     try:
         return system_for("this", cpu=cpu, carried=carried)
-    except LibraryNotFound as error:
-        ending = _SUFFIXES.get(cpu, "?")
-        near = [one for one in list_targets() if one.startswith("debian") and one.endswith(ending)]
-        also = "or another of libferry target list"
+    except LibraryNotFound:
+        near = " or ".join(f"--target {one}" for one in _likely(cpu))
         raise LibraryNotFound(
             f"check {name}",
             f"it is for {cpu}, and this machine has no loader for that",
-            hint=f"say where it shall run: --target {near[-1]}, {also}" if near else error.hint,
+            hint=f"say where it shall run: {near}, or another of libferry target list"
+            if near
+            else f"no system for {cpu} is known: give the root folder of one: --sysroot DIR",
         ) from None
 
 
+def _likely(cpu: str) -> Iterator[str]:
+    """A target or two with this CPU: the newest of a system that many have."""
+    endings = tuple(f"-{ending}" for ending in _SUFFIXES.get(cpu, ()))
+    for system in ("debian", "kylin", "alpine"):
+        fit = [t for t in list_targets() if t.startswith(system) and t.endswith(endings)]
+        if fit:
+            yield fit[-1]
+
+
 # what the names of targets end with
-_SUFFIXES = {"x86_64": "amd64", "i386": "i386", "aarch64": "arm64", "arm": "armhf"}
-_SUFFIXES |= {"riscv64": "riscv64", "loongarch64": "loong64"}
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "x86_64": ("amd64",),
+    "i386": ("i386",),
+    "aarch64": ("arm64",),
+    "arm": ("armhf",),
+}
+_SUFFIXES |= {"riscv64": ("riscv64",), "loongarch64": ("loong64", "loong64-old-world")}
 
 
 def loader_environment() -> dict[str, str]:

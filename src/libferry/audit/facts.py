@@ -8,7 +8,7 @@ from libferry.errors import BadBinary
 
 
 def facts_of(subject: Subject) -> dict[str, object]:
-    """As plain data: what the file is, and the newest version it needs of each library."""
+    """As plain data: what the file is, who loads it, the newest versions that it needs."""
     binary = subject.binary
     facts: dict[str, object] = {
         "format": binary.format,
@@ -17,6 +17,7 @@ def facts_of(subject: Subject) -> dict[str, object]:
         "bits": binary.bits,
         "os": binary.os,
         "soname": binary.soname,
+        "loader": subject.target.loader if subject.target else None,
     }
     try:
         if newest := [floor.as_dict() for floor in floors(binary)]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from libferry.audit.model import Finding
 from libferry.audit.report import FileReport, Report
+
+if TYPE_CHECKING:
+    from libferry.loader.model import Resolution
 
 Line = tuple[str, str]
 """A line and its style."""
@@ -27,9 +30,11 @@ def lines(report: Report, *, notes: bool = False, tree: bool = False) -> Iterato
     for number, file in enumerate(report.files):
         if number:
             yield "", ""
-        yield from _file(file, notes=notes)
-        if tree and file.resolution is not None:
-            yield from _tree(file)
+        shows_tree = tree and file.resolution is not None
+        yield from _file(file, notes=notes, trail=not shows_tree)
+        if shows_tree:
+            assert file.resolution is not None
+            yield from _tree(file.resolution)
     if report.known:
         yield "", ""
         yield f"{_count(report.known, 'finding')} left out: the baseline has them", "dim"
@@ -46,7 +51,7 @@ def lines(report: Report, *, notes: bool = False, tree: bool = False) -> Iterato
         )
 
 
-def _file(file: FileReport, *, notes: bool) -> Iterator[Line]:
+def _file(file: FileReport, *, notes: bool, trail: bool) -> Iterator[Line]:
     yield file.reason, _ANSWERS[file.answer]
     if file.error is not None:
         yield f"  hint: {file.error['hint']}", ""
@@ -55,7 +60,7 @@ def _file(file: FileReport, *, notes: bool) -> Iterator[Line]:
     first = shown[0] if shown and file.answer is not True else None
     if first and first.fix:
         yield f"  fix: {first.fix}", "bold cyan"
-    for place in _trail(first) if first else ():
+    for place in _trail(first) if first and trail else ():
         yield f"  {place}", ""
     yield from _floors(file)
     said = {first.fix} if first else set()
@@ -72,15 +77,12 @@ def _file(file: FileReport, *, notes: bool) -> Iterator[Line]:
         yield f"  {_count(hidden, 'note')}: --notes shows them", "dim"
 
 
-def _tree(file: FileReport) -> Iterator[Line]:
-    """One line a library, with its reason in brackets."""
-    assert file.resolution is not None
-    depth = {id(file.resolution.root): 0}
-    for node in file.resolution.root.walk():
-        if node.requester is not None:
-            depth[id(node)] = depth[id(node.requester)] + 1
-        how = f" [{node.how or node.state}]"
-        yield f"{'    ' * depth[id(node)]}{node.path}{how}", ""
+def _tree(resolution: Resolution) -> Iterator[Line]:
+    """What is loaded, and below what is not found, each place in its order."""
+    from libferry.loader.text import tree
+
+    for line in tree(resolution).splitlines():
+        yield f"  {line}", ""
 
 
 def _trail(finding: Finding) -> Iterator[str]:
@@ -92,7 +94,10 @@ def _trail(finding: Finding) -> Iterator[str]:
 
 
 def _floors(file: FileReport) -> Iterator[Line]:
+    """The newest version it needs of each library. musl's loader asks for no versions."""
     floors = cast("list[dict[str, Any]]", file.facts.get("newest_versions", []))
+    if file.facts.get("loader") == "musl":
+        return
     words = []
     for floor in floors:
         symbols = floor["symbols"]

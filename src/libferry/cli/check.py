@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,7 @@ import typer
 from libferry.cli import output
 from libferry.cli.commands import Plain
 from libferry.cli.failure import NO, UNKNOWN, UsageError
+from libferry.errors import LibraryNotFound
 
 if TYPE_CHECKING:
     from libferry.audit.asking import Question
@@ -30,7 +33,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Libraries or programs; or what has some: a folder, a wheel, .deb, .rpm, zip or "
+            help="Libraries or programs, by path or the name of an installed one, such as "
+            "libz.so.1; or what has some: a folder, a wheel, .deb, .rpm, zip or "
             "tar file, a container image, the root of a system.",
         ),
     ] = None,
@@ -161,6 +165,7 @@ def command(
         for one in targets
     ]
     strict = questions[0].strict
+    files = [_meant(file, sysroot) for file in files]
     plain = form == "text" and not html
     reports = _reports(files, questions, plain=plain, jobs=jobs, keep=not no_cache)
     if write_baseline:
@@ -176,6 +181,17 @@ def command(
     _write(form, reports, notes=notes, tree=tree)
     answers = {report.answer for report in reports}
     return _EXIT_CODES[False if False in answers else None if None in answers else True]
+
+
+def _meant(file: str, sysroot: str | None) -> str:
+    """The path of a file; a bare name of nothing is told of as it was typed."""
+    if "/" in file or os.path.exists(file):
+        return file
+    from libferry.cli.installed import path_of
+
+    with suppress(LibraryNotFound):
+        return path_of(file, Path(sysroot) if sysroot else None)
+    return file
 
 
 def _reports(

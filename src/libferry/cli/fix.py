@@ -24,7 +24,9 @@ def command(
         str | None,
         typer.Option(metavar="DIRS", help="The same as RUNPATH, such as '$ORIGIN'."),
     ] = None,
-    remove_rpath: Annotated[bool, typer.Option(help="Remove RPATH and RUNPATH.")] = False,
+    remove_rpath: Annotated[
+        bool, typer.Option("--remove-rpath", help="Remove RPATH and RUNPATH.")
+    ] = False,
     add_needed: Annotated[
         list[str] | None, typer.Option(metavar="LIB", help="Need this library, too.")
     ] = None,
@@ -38,7 +40,9 @@ def command(
     interpreter: Annotated[
         str | None, typer.Option(metavar="PATH", help="The loader that a program asks for.")
     ] = None,
-    clear_execstack: Annotated[bool, typer.Option(help="Ask for no executable stack.")] = False,
+    clear_execstack: Annotated[
+        bool, typer.Option("--clear-execstack", help="Ask for no executable stack.")
+    ] = False,
     drop_version: Annotated[
         list[str] | None,
         typer.Option(metavar="LIB:VERSION", help="Ask for this symbol version no longer."),

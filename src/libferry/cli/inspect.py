@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,9 @@ from libferry.binary import Binary, Export, read, words
 from libferry.binary.describe import as_dict
 from libferry.binary.mangled import can_demangle, demangle, is_mangled
 from libferry.cli import output
+from libferry.cli.installed import path_of
 from libferry.errors import FerryError, NoRunner
-from libferry.loader import locate
-from libferry.runtime import runner, wine
+from libferry.runtime import runner
 from libferry.runtime.symbols import written
 
 SHOWN_EXPORTS = 20  # on a terminal
@@ -65,7 +64,7 @@ def command(
     It also says whether this machine can call it, and through what, or why not. Nothing
     is loaded or run, and the file may be for any CPU and system.
     """
-    binary = _read(file)
+    binary = read(path_of(file))
     host = _host(binary, sysroot)
     if as_json:
         facts = as_dict(binary, exports=exports is not False)
@@ -80,19 +79,6 @@ def command(
     output.fields(rows)
     if exports is not False:
         _list(binary.exports, all_of_them=bool(exports) or not output.to_terminal())
-
-
-def _read(file: str) -> Binary:
-    """Read a path; or, if there is no such file, the installed library of that name.
-
-    ``libferry call`` takes a bare name for an installed library only, since it runs
-    what it finds. To read a file that happens to lie here does no harm.
-    """
-    by_name = "/" not in file and (".so" in file or file.lower().endswith(".dll"))
-    if by_name and not os.path.exists(file):
-        folder = wine.system_folder("x86_64-windows")
-        return read(locate(file, cpu=runner.host_cpu(), windows_folder=folder))
-    return read(file)
 
 
 def _host(binary: Binary, sysroot: Path | None) -> dict[str, object] | FerryError:

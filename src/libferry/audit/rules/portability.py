@@ -14,24 +14,24 @@ ELF = frozenset({"elf"})
 
 _WINDOWS = re.compile(r"\\|^[A-Za-z]:|\.dll$", re.IGNORECASE)
 
-# Where builders build, by who does it. A folder of these in a search path was meant for the
-# build's own tests (CMake's build tree has them all), and was not removed.
+# Where builders build, and whose folder that is. A folder of these in a search path was meant
+# for the build's own tests (CMake's build tree has them all), and was not removed.
 BUILD_FOLDERS = {
     "/home/": "a user's home",
     "/root/": "root's home",
     "/Users/": "a user's home on macOS",
     "/tmp/": "temporary files",
     "/var/tmp/": "temporary files",
-    "/build/": "Debian's sbuild, Nix",
-    "/builddir/": "Fedora's mock",
-    "/builds/": "GitLab",
-    "/__w/": "GitHub's containers",
-    "/github/": "GitHub's containers",
-    "/workspace/": "Google Cloud Build, Gitpod",
-    "/var/lib/jenkins/": "Jenkins",
+    "/build/": "such as those of Debian's sbuild and of Nix",
+    "/builddir/": "of Fedora's mock",
+    "/builds/": "of GitLab",
+    "/__w/": "of GitHub's containers",
+    "/github/": "of GitHub's containers",
+    "/workspace/": "such as those of Google Cloud Build and Gitpod",
+    "/var/lib/jenkins/": "of Jenkins",
     "/usr/src/": "source code",
-    "/feedstock_root/": "conda",
-    "/opt/_internal/": "manylinux",
+    "/feedstock_root/": "of conda",
+    "/opt/_internal/": "of manylinux",
 }
 
 

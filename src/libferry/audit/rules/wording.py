@@ -102,6 +102,34 @@ def _library(subject: Subject, problems: Sequence[Problem]) -> Said | None:
                 evidence={"tried": tried})  # fmt: skip
 
 
+def _foreign(subject: Subject, problems: Sequence[Problem]) -> Said | None:
+    """glibc passes over such a file in silence, and says "No such file" in the end."""
+    (problem, *_) = problems
+    root, target = subject.resolution_root, subject.target
+    if target is None:
+        return None
+    if problem.subject in (root.path, root.name):
+        binary = subject.binary
+        return Said(
+            f"it is for {binary.cpu} ({binary.bits}-bit, {binary.endian}-endian), and the target "
+            f"is {target.cpu} ({target.bits}-bit, {target.endian}-endian)"
+        )
+    node = next((n for n in root.walk() if n.name == problem.subject and n.tried), None)
+    seen = [step for step in node.tried if step.outcome in ("skipped", "fatal")] if node else []
+    if not seen:
+        return None
+    what = "another CPU" if problem.id == "wrong-machine" else "another kind of process"
+    places = ", ".join(step.path for step in seen[:SHOWN])
+    tried = [
+        {"path": step.path, "source": step.source, "reason": step.reason} for step in node.tried
+    ] if node else []  # fmt: skip
+    return Said(
+        f"{_whose(subject, problem)}needs {problem.subject}, and what is there is for {what}: "
+        f"{places}",
+        evidence={"tried": tried},
+    )
+
+
 def _asked_for(subject: Subject, problem: Problem) -> Node | None:
     for node in subject.resolution_root.walk():
         if node.name == problem.subject and node.state in ("missing", "unknown"):
@@ -180,6 +208,8 @@ def _who_has(names: Sequence[str], subject: Subject) -> str:
 
 _WORDS: dict[str, Callable[[Subject, Sequence[Problem]], Said | None]] = {
     "missing-library": _library,
+    "wrong-class": _foreign,
+    "wrong-machine": _foreign,
     "missing-version": _version,
     "missing-symbol": _symbols,
     "missing-symbol-later": _symbols,

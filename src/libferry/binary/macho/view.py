@@ -406,6 +406,34 @@ class MachOView(View):
         names = self._header.strings((LC_SUB_FRAMEWORK,), "the name of an umbrella framework")
         return names[0] if names else None
 
+    def facts(self) -> dict[str, object]:
+        """What only Mach-O has, as data that ``json.dumps`` can write."""
+        versions = self.versions
+        return {
+            "file_type": self.file_type,
+            "architecture": self.architecture,
+            "architectures": list(self.architectures),
+            "pointer_authentication": self.pointer_authentication,
+            "flags": sorted(self.flags),
+            "platforms": [
+                {
+                    "name": one.name,
+                    "minimum": _text(one.minimum),
+                    "sdk": _text(one.sdk),
+                    "tools": list(one.tools),
+                }
+                for one in self.platforms
+            ],
+            "current_version": _text(versions[0]) if versions else None,
+            "compatibility_version": _text(versions[1]) if versions else None,
+            "fixups": self.fixups,
+            "encrypted": self.encrypted,
+            "restricted": self.restricted,
+            "environment": list(self.environment),
+            "clients": list(self.clients),
+            "umbrella": self.umbrella,
+        }
+
 
 def _go(image: Image) -> GoBuild | None:
     """Go's block has a section of its own."""

@@ -170,6 +170,32 @@ class PeView(View):
         raw = self._read(manifest)
         return None if raw is None else parse_manifest(raw, f"read {self.path}")
 
+    def facts(self) -> dict[str, object]:
+        """What only PE has, as data that ``json.dumps`` can write."""
+        config, clr, manifest = self.load_config, self.clr, self.manifest
+        return {
+            "subsystem": self.subsystem,
+            "characteristics": sorted(self.characteristics),
+            "relocatable": self.relocatable,
+            "reproducible": self.reproducible,
+            "shadow_stack": self.shadow_stack,
+            "hybrid": self.hybrid,
+            "load_config": config._asdict() if config else None,
+            "tls_callbacks": list(self.tls_callbacks),
+            "clr": clr._asdict() | {"runtime": list(clr.runtime)} if clr else None,
+            "rich_header": [list(row) for row in self.rich_header],
+            "manifest": _of_manifest(manifest) if manifest else None,
+        }
+
+
+def _of_manifest(manifest: Manifest) -> dict[str, object]:
+    return {
+        "identity": manifest.identity._asdict() if manifest.identity else None,
+        "dependencies": [one._asdict() for one in manifest.dependencies],
+        "execution_level": manifest.execution_level,
+        "systems": list(manifest.systems),
+    }
+
 
 def _go(image: Image) -> GoBuild | None:
     """Go's block is in the first section that is data and writable, and nothing else."""

@@ -42,6 +42,7 @@ class Match:
         text: what strerror says, or "".
         values: what stood in the place of the pattern's ``{name}``s.
         score: how many characters of what was asked are explained by it.
+        span: where in what was asked; (0, 0) if all of it is a number or name.
     """
 
     entry: Entry | None
@@ -49,6 +50,7 @@ class Match:
     text: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     score: int = 0
+    span: tuple[int, int] = (0, 0)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -149,7 +151,21 @@ def _of_text(asked: str) -> tuple[Match, ...]:
         if score and name not in known:
             text = texts["glibc"]
             found += [Match(entry, _rows(name), text, {}, score) for entry in _about(name)]
-    return tuple(sorted(found, key=_likeliest))
+    return tuple(sorted((one for one in found if not _is_part(one, found)), key=_likeliest))
+
+
+def _is_part(match: Match, others: Iterable[Match]) -> bool:
+    """Whether another entry explains the same text, and more of it.
+
+    "{file}: No such file or directory" is in many a longer message, whose own words would
+    then be taken for the file.
+    """
+    start, end = match.span
+    return any(
+        other.score > match.score and other.span[0] <= start < end <= other.span[1]
+        for other in others
+        if other.entry and not other.entry.general
+    )
 
 
 def _likeliest(match: Match) -> tuple[bool, int]:
@@ -165,7 +181,7 @@ def _best(entry: Entry, plain: str) -> Match | None:
             values = {name: text.strip(" '\"") for name, text in named.items()}
             score = len(hit[0]) - sum(map(len, named.values()))
             if best is None or score > best.score:
-                best = Match(entry, _rows(entry.errno), values=values, score=score)
+                best = Match(entry, _rows(entry.errno), "", values, score, hit.span())
     return best
 
 
