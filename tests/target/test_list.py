@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from libferry import cli
 from libferry.errors import LibraryNotFound
 from libferry.loader import resolve
-from libferry.target import DescribedSystem, list_targets, system_for, this
+from libferry.target import DescribedSystem, linux, list_targets, system_for, this
 
 NAMES = [name for name in list_targets() if name != "this"]
 
@@ -90,6 +92,56 @@ def test_other_cpus_have_the_versions_of_their_own_glibc(name: str, folder: str)
             assert versions_of(file) == given.versions, soname
             seen += 1
     assert seen > 5
+
+
+# tools/setup-debian unpacks these: what the list says of a release is what its packages have
+RELEASES = [
+    ("debian-11-amd64", "bullseye-amd64-libc6"),
+    ("debian-11-i386", "bullseye-i386-libc6"),
+    ("debian-11-arm64", "bullseye-arm64-libc6"),
+    ("debian-13-amd64", "trixie-amd64-libc6"),
+    ("debian-13-i386", "trixie-i386-libc6"),
+    ("debian-13-arm64", "trixie-arm64-libc6"),
+]
+BUILD = Path(__file__).parents[2] / "build/debian"
+
+
+@pytest.mark.needs("readelf", install="apt-get install binutils")
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        pytest.param(
+            *release, marks=pytest.mark.needs(str(BUILD / release[1]), install="tools/setup-debian")
+        )
+        for release in RELEASES
+    ],
+)
+def test_debian_11_and_13_have_the_versions_of_their_packages(name: str, folder: str) -> None:
+    seen = 0
+    for given in system_for(name).target.given.values():
+        files = [file for file in (BUILD / folder).rglob(given.name) if file.is_file()]
+        if files:
+            assert versions_of(files[0]) == given.versions, given.name
+            seen += 1
+    assert seen > 10
+
+
+@pytest.mark.parametrize("name", linux.releases())
+def test_each_fact_of_a_release_has_a_source_or_says_that_it_has_none(name: str) -> None:
+    target = system_for(name).target
+    facts = linux.releases()[name].facts
+    assert {fact for fact in ("glibc", "musl", "gcc", "zlib") if fact in facts} <= set(
+        target.sources
+    )
+    assert all(given.source for given in target.given.values())
+
+
+def test_what_nobody_checked_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["target", "show", "--json", "ubuntu-26.04-amd64"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["unchecked"] == ["gcc"]
+    assert cli.main(["target", "show", "--json", "debian-13-amd64"]) == 0
+    assert json.loads(capsys.readouterr().out)["unchecked"] == []
 
 
 def test_kylin_v10_is_three_systems() -> None:

@@ -9,7 +9,7 @@ import typer
 from libferry.cli import output
 from libferry.cli.commands import STYLE
 from libferry.target import file, linux, list_targets, system_for, target_for
-from libferry.target.model import Given, Target
+from libferry.target.model import UNCHECKED, Given, Target
 from libferry.target.record import record
 from libferry.target.root import RootSystem
 
@@ -88,6 +88,7 @@ def show(
 
 
 def _rows(one: Target) -> list[tuple[str, str]]:
+    doubts = [key for key, text in one.sources.items() if UNCHECKED in text]
     rows = [
         ("cpu", f"{one.cpu}, {one.bits}-bit, {one.endian}-endian"),
         ("abi", one.abi),
@@ -97,6 +98,7 @@ def _rows(one: Target) -> list[tuple[str, str]]:
         ("folders", ", ".join(one.default_paths)),
         ("pages", f"{one.page_size} bytes"),
         *((f"source, {key}", " ".join(text.split())) for key, text in one.sources.items()),
+        ("unchecked", ", ".join(doubts)),
     ]
     return [(name, value) for name, value in rows if value]
 
@@ -141,6 +143,7 @@ def _as_dict(one: Target) -> dict[str, object]:
         },
         "facts": dict(one.facts),
         "sources": dict(one.sources),
+        "unchecked": [key for key, text in one.sources.items() if UNCHECKED in text],
     }
 
 

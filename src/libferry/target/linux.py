@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from libferry.target.loaders import INTERPRETERS, Interpreter
-from libferry.target.model import Given, Target
+from libferry.target.model import UNCHECKED, Given, Target
 
 _DATA = Path(__file__).parent / "data/linux"
 FAMILIES = ("debian", "rpm", "china", "alpine")  # the files in data/linux
@@ -55,11 +55,13 @@ PAGE_SIZES = {"4k": 4096, "16k": 16384, "64k": 65536}
 LEVELS = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 _LEVELS_AND_MAKERS = {
     **{level: level for level in LEVELS},
-    # Hygon's Dhyana is AMD's Zen 1 (Linux 6.12, arch/x86/kernel/cpu/hygon.c)
     "hygon": "x86-64-v3",
-    # Zhaoxin's KX-5000 and KX-6000 have AVX and AVX2, but neither FMA nor all of BMI
-    # (GCC 14, gcc/config/i386/i386.h: PTA_LUJIAZUI has no FMA)
     "zhaoxin": "x86-64-v2",
+}
+_OF_MAKERS = {
+    "hygon": f"{UNCHECKED}: Hygon's Dhyana is AMD's Zen 1, which has x86-64-v3",
+    "zhaoxin": "GCC, common/config/i386/i386-common.cc: lujiazui (KX-5000, KX-6000) is P_PROC_BMI, "
+    f"less than AVX2; {UNCHECKED}: yongfeng and later ones, P_PROC_AVX2, may have x86-64-v3",
 }
 OPTIONS = (*PAGE_SIZES, *_LEVELS_AND_MAKERS)
 
@@ -120,11 +122,14 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
     layout = facts.get("layout", family.get("layout"))
     folders = _folders(layout, cpu)
     extra = frozenset(facts.get("extra", {}).get(release.arch, ()))
-    sources = {**family.get("sources", {}), **facts.get("sources", {})}
+    texts = {**family.get("sources", {}), **facts.get("sources", {})}
+    sources = {about: " ".join(text.split()) for about, text in texts.items()}
     page_size, isa = facts.get("page_size", {}).get(release.arch, 4096), _isa(facts, release.arch)
     for option in options:
         page_size = PAGE_SIZES.get(option, page_size)
         isa = _up_to(_LEVELS_AND_MAKERS[option]) if option in _LEVELS_AND_MAKERS else isa
+        if option in _LEVELS_AND_MAKERS:
+            sources["isa"] = _OF_MAKERS.get(option, "the option")
     open_ended = isa and _LEVELS_AND_MAKERS.keys().isdisjoint(options)
     return Target(
         name="+".join((name, *options)),
@@ -143,7 +148,7 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
         lib=folders[0].lstrip("/"),
         platform=interpreter.platform,
         given=(
-            _musl(version, interpreter)
+            _musl(version, interpreter, sources.get("musl", ""))
             if loader == "musl"
             else {
                 soname: Given(
@@ -151,7 +156,7 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
                     interpreter.path if soname == _base(interpreter) else f"{folders[0]}/{soname}",
                     versions | extra if soname == "libc.so.6" else versions,
                     None,
-                    sources.get("gcc" if soname in _GCC else "glibc", ""),
+                    sources.get(_FROM.get(soname, "glibc"), ""),
                 )
                 for soname, versions in {
                     **glibc_given(version, interpreter),
@@ -168,10 +173,10 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
     )
 
 
-def _musl(version: tuple[int, ...], interpreter: Interpreter) -> dict[str, Given]:
+def _musl(version: tuple[int, ...], interpreter: Interpreter, source: str) -> dict[str, Given]:
     """The one file of a musl: its loader is its C library."""
     names = musl_names(version, interpreter.cpu)
-    return {_base(interpreter): Given(_base(interpreter), interpreter.path, None, names)}
+    return {_base(interpreter): Given(_base(interpreter), interpreter.path, None, names, source)}
 
 
 # usrmerge(8); file-hierarchy(7)
@@ -211,6 +216,8 @@ def glibc_given(version: tuple[int, ...], interpreter: Interpreter) -> dict[str,
     given = {}
     for soname, words in nodes.get(world, nodes.get(interpreter.cpu, {})).items():
         there = frozenset(f"GLIBC_{name}" for name in _there(words.split(), version))
+        if soname == "libc.so.6":
+            there |= frozenset(table("glibc")["also"].get(interpreter.cpu, "").split())
         if there:
             given[_base(interpreter) if soname == "ld" else soname] = there
     return given
@@ -226,7 +233,8 @@ def _there(words: Iterable[str], version: tuple[int, ...]) -> Iterable[str]:
             yield name
 
 
-_GCC = ("libstdc++.so.6", "libgcc_s.so.1")
+# What is not glibc's, and from what it is
+_FROM = {"libstdc++.so.6": "gcc", "libgcc_s.so.1": "gcc", "libz.so.1": "zlib"}
 
 
 def _runtime(facts: Mapping[str, Any], cpu: Cpu) -> dict[str, frozenset[str]]:

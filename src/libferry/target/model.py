@@ -11,6 +11,8 @@ from libferry.binary.model import Endian
 Os = Literal["linux", "windows", "macos"]
 Loader = Literal["glibc", "musl", "windows", "dyld"]
 
+UNCHECKED = "not checked"  # what a source says of a fact that nobody compared with anything
+
 
 @dataclass(frozen=True)
 class Given:
@@ -21,7 +23,7 @@ class Given:
         path: where it lies there.
         versions: the symbol versions that it has; None if it has none, or they are unknown.
         exports: the names that it exports; None if they are unknown.
-        source: who says so.
+        source: who says so; see ``UNCHECKED``.
     """
 
     name: str
@@ -53,7 +55,8 @@ class Target:
             those that only somebody's RUNPATH leads to.
         facts: what one loader alone asks for (see its engine); ``isa_at_least`` if machines
             of this target may have more than ``isa``; ``links`` of folders, such as ``/lib``.
-        sources: where all this was read, by attribute or library.
+        sources: where all this was read, by attribute or library; that it was not, is said
+            by ``UNCHECKED`` in the text.
     """
 
     name: str

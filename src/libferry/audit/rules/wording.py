@@ -16,6 +16,7 @@ from libferry.audit.subject import Subject
 from libferry.audit.versions import parse, symbols_of
 from libferry.errors import BadBinary
 from libferry.loader.model import Node, Problem
+from libferry.target.model import UNCHECKED
 
 SHOWN = 3
 
@@ -147,22 +148,24 @@ def _version(subject: Subject, problems: Sequence[Problem]) -> Said | None:
     node = next((n for n in subject.resolution_root.walk() if n.path == problem.library), None)
     if not family or node is None or node.binary is None:
         return None
-    has = _newest_given(subject, node, problem.subject, family)
+    has, source = _newest_given(subject, node, problem.subject, family)
     names = symbols_of(node.binary, problem.subject)
     because = f" (symbol {names[0]}{', …' if len(names) > 1 else ''})" if names else ""
     there = f", and there it is {has} at most" if has else ""
+    doubt = f"; {source}" if UNCHECKED in source else ""
     return Said(
-        f"{_whose(subject, problem)}needs {problem.subject}{there}{because}",
+        f"{_whose(subject, problem)}needs {problem.subject}{there}{because}{doubt}",
         evidence={
             "versions": [one.subject for _, one in needs],
             "symbols": list(names),
             "newest_there": has,
+            "source": source,
         },
     )
 
 
-def _newest_given(subject: Subject, node: Node, version: str, family: str) -> str:
-    """The newest version of a family that the library in question has on the target."""
+def _newest_given(subject: Subject, node: Node, version: str, family: str) -> tuple[str, str]:
+    """The newest version of a family that the library has on the target, and who says so."""
     assert node.binary is not None
     assert subject.resolution is not None
     soname = next(
@@ -175,11 +178,12 @@ def _newest_given(subject: Subject, node: Node, version: str, family: str) -> st
         try:
             versions = one.binary.versions_given if one.binary else (given and given.versions) or ()
         except BadBinary:
-            return ""
+            return "", ""
         counted = [parsed for name in versions if (parsed := parse(name)) and parsed[0] == family]
         if counted:
-            return f"{family}_{'.'.join(map(str, max(counted)[1]))}"
-    return ""
+            newest = f"{family}_{'.'.join(map(str, max(counted)[1]))}"
+            return newest, given.source if given else ""
+    return "", ""
 
 
 def _symbols(subject: Subject, problems: Sequence[Problem]) -> Said:
