@@ -138,6 +138,23 @@ class Subject:
         return self.resolution.root
 
     @cached_property
+    def by_path(self) -> dict[str, Node]:
+        """Everything below what is asked for, by path, the first of each."""
+        found: dict[str, Node] = {}
+        for node in self.resolution_root.walk():
+            found.setdefault(node.path, node)
+        return found
+
+    @cached_property
+    def not_there(self) -> dict[str, Node]:
+        """What was looked for and not found, by the name that was asked for."""
+        found: dict[str, Node] = {}
+        for node in self.resolution_root.walk():
+            if node.state in ("missing", "unknown"):
+                found.setdefault(node.name, node)
+        return found
+
+    @cached_property
     def others(self) -> tuple[Other, ...]:
         """The other libraries of the process: the program's, this one's, and those beside it."""
         nodes = () if self.resolution is None else (*self.resolution.scope, *self.resolution.order)

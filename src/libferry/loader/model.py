@@ -94,9 +94,12 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it, depth first."""
-        yield self
-        for node in self.needs:
-            yield from node.walk()
+        # a chain of needs can be longer than Python's stack is deep
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += reversed(node.needs)
 
 
 @dataclass(frozen=True)

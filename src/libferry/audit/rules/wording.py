@@ -92,7 +92,7 @@ def _whose(subject: Subject, problem: Problem) -> str:
 
 def _library(subject: Subject, problems: Sequence[Problem]) -> Said | None:
     (problem, *_) = problems
-    asked = _asked_for(subject, problem)
+    asked = subject.not_there.get(problem.subject)
     if asked is None or problem.subject == subject.resolution_root.path:
         return None
     verb = "is not there" if problem.when == "load" else "is not known to be there"
@@ -131,13 +131,6 @@ def _foreign(subject: Subject, problems: Sequence[Problem]) -> Said | None:
     )
 
 
-def _asked_for(subject: Subject, problem: Problem) -> Node | None:
-    for node in subject.resolution_root.walk():
-        if node.name == problem.subject and node.state in ("missing", "unknown"):
-            return node
-    return None
-
-
 def _version(subject: Subject, problems: Sequence[Problem]) -> Said | None:
     needs = sorted(
         ((parse(problem.subject) or ("", ()), problem) for problem in problems),
@@ -145,7 +138,7 @@ def _version(subject: Subject, problems: Sequence[Problem]) -> Said | None:
     )
     problem = needs[-1][1]
     family, _ = needs[-1][0]
-    node = next((n for n in subject.resolution_root.walk() if n.path == problem.library), None)
+    node = subject.by_path.get(problem.library)
     if not family or node is None or node.binary is None:
         return None
     has, source = _newest_given(subject, node, problem.subject, family)

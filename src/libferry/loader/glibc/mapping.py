@@ -69,14 +69,20 @@ class Loaded:
 
     def rpath(self, places: Places, program: Loaded | None) -> tuple[Place, ...]:
         """The RPATHs of this library and of those that loaded it."""
-        if self._chain is None:
-            own: tuple[Place, ...] = ()
-            if self.facts.rpath:
-                source = f"RPATH of {self.path}"
-                own = places.split(self.facts.rpath, places.tokens(self.origin), source, "rpath")
-            above = self.loader or (program if program is not self else None)
-            self._chain = own + (above.rpath(places, program) if above else ())
-        return self._chain
+        # a chain of loaders can be longer than Python's stack is deep
+        unknown: list[Loaded] = []
+        one: Loaded | None = self
+        while one is not None and one._chain is None:
+            unknown.append(one)
+            one = one.loader or (program if program is not one else None)
+        chain = one._chain if one is not None and one._chain is not None else ()
+        for one in reversed(unknown):
+            if one.facts.rpath:
+                source = f"RPATH of {one.path}"
+                values = places.tokens(one.origin)
+                chain = places.split(one.facts.rpath, values, source, "rpath") + chain
+            one._chain = chain
+        return chain
 
     def plan(self, places: Places, program: Loaded | None) -> Plan:
         """Where its needs are looked for."""
