@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from libferry.edit.elf import comparing, exports, loaders, names, stack, strippi
 from libferry.edit.elf.facts import facts
 from libferry.edit.elf.file import ElfFile
 from libferry.edit.growing import apply as grow
-from libferry.errors import ArgumentValueError, BadBinary, EditFailed, Signed
+from libferry.errors import ArgumentValueError, BadBinary, EditFailed, FerryError, Signed
+
+LARGEST = 1 << 32  # bytes; it is read whole, and linkers stop at 2 GiB of code on most CPUs
 
 
 @dataclass(frozen=True)
@@ -74,22 +76,50 @@ def fix(
     # a link stays one
     source = Path(os.path.realpath(binary.path))
     target = source if output is None else Path(output).absolute()
-    with _copy(source, target) as copy:
-        hidden = _edit(copy, binary, changes, tried)
-        _compare(source, copy, changes, tried)
-        loader, notes = _load(binary, source, copy, changes, tried)
-        kept = None
-        try:
-            if output is None and backup:
-                kept = _keep(source)
+    _check_place(target, tried)
+    if source.stat().st_size > LARGEST:
+        raise EditFailed(
+            tried,
+            f"it is larger than {LARGEST >> 30} GiB",
+            hint="build it again; it may have a hole: compare its size with du's",
+        )
+    try:
+        with _copy(source, target) as copy:
+            hidden = _edit(copy, binary, changes, tried)
+            _compare(source, copy, changes, tried)
+            loader, notes = _load(binary, source, copy, changes, tried)
+            _take_owner_and_mode(copy, source, in_place=output is None)
+            kept = _keep(source) if output is None and backup else None
             os.replace(copy, target)
-        except OSError as error:
-            raise EditFailed(
-                tried,
-                f"cannot write {target}: {error.strerror}",
-                hint="give another place with -o",
-            ) from None
+    except OSError as error:
+        if isinstance(error, FerryError):
+            raise
+        raise EditFailed(
+            tried,
+            f"cannot write {target}: {error.strerror}",
+            hint="make room there, or give another place with -o",
+        ) from None
     return Fixed(target, kept, hidden, loader, notes)
+
+
+def _check_place(target: Path, tried: str) -> None:
+    """Refuse a device: what takes its place would no longer be one, ``/dev/null`` least of all."""
+    if os.path.lexists(target) and not (target.is_file() or target.is_symlink()):
+        raise ArgumentValueError(
+            tried, f"{target} is no file that could be replaced", hint="give a file's path with -o"
+        )
+
+
+def _take_owner_and_mode(copy: Path, source: Path, *, in_place: bool) -> None:
+    """As the original has them; a new owner takes set-user-ID away, so the mode comes last."""
+    status = source.stat()
+    if in_place:
+        with suppress(PermissionError):  # only root gives files away
+            os.chown(copy, status.st_uid, status.st_gid)
+    made, mode = copy.stat(), status.st_mode & 0o7777
+    if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
+        mode &= 0o1777  # set-user-ID would mean somebody else
+    os.chmod(copy, mode)
 
 
 def _check(binary: Binary, changes: Changes, tried: str, *, resign: bool) -> None:

@@ -17,6 +17,10 @@ def names_to_keep(file: Path, binary: Binary) -> frozenset[str]:
         DeclarationError: the header or contract cannot be read.
     """
     tried = f"read what to keep from {file}"
+    if file.exists() and not file.is_file():
+        raise ArgumentValueError(
+            tried, "it is no regular file", hint="give a list of names, one a line"
+        )
     if file.suffix in (".h", ".toml"):
         names = _declared(file, binary)
     else:
