@@ -253,3 +253,18 @@ def test_a_windows_program_and_what_it_brings(tmp_path: Path) -> None:
     assert done.code == 7
     assert done.comparison.libraries == 4  # with the program
     assert done.comparison.initialisers == 3
+
+
+@pytest.mark.parametrize("first_line", [b"#!/nowhere/at/all\n", b"#!\xff\0/x\n"])
+def test_a_script_whose_interpreter_is_not_there(tmp_path: Path, first_line: bytes) -> None:
+    script = tmp_path / "script"
+    script.write_bytes(first_line)
+    script.chmod(0o755)
+    with pytest.raises(FerryError):
+        trace([str(script)])
+
+
+def test_a_pipe_is_no_program(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o755)
+    with pytest.raises(FerryError, match="a pipe"):
+        trace([str(tmp_path / "pipe")])

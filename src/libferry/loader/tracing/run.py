@@ -82,7 +82,10 @@ def trace(command: Sequence[str], environment: Mapping[str, str] | None = None) 
             "LD_DEBUG": "libs,files,bindings,scopes",
             "LD_DEBUG_OUTPUT": f"{folder}/log",
         }
-        process = subprocess.Popen(command, executable=shutil.which(command[0]), env=variables)
+        try:
+            process = subprocess.Popen(command, executable=shutil.which(command[0]), env=variables)
+        except (OSError, ValueError) as error:
+            raise _no_program(command[0], error) from None
         try:
             code = process.wait()
         except BaseException:
@@ -113,8 +116,13 @@ def _program(word: str, variables: Mapping[str, str]) -> Path:
         )
     path = Path(found)
     for _ in range(SCRIPTS_AT_MOST):
-        with path.open("rb") as file:
-            first = file.readline(256)
+        try:
+            if not path.is_file():  # a pipe would keep us waiting
+                break
+            with path.open("rb") as file:
+                first = file.readline(256)
+        except (OSError, ValueError) as error:
+            raise _no_program(word, error) from None
         if not first.startswith(b"#!"):
             break
         words = first[2:].split()
@@ -131,6 +139,15 @@ def _program(word: str, variables: Mapping[str, str]) -> Path:
                 hint=f"trace that program: libferry trace -- {os.fsdecode(words[-1])} {found}",
             )
     return path.absolute()
+
+
+def _no_program(word: str, error: OSError | ValueError) -> LibraryNotFound:
+    reason = getattr(error, "strerror", None) or str(error)
+    return LibraryNotFound(
+        f"trace {word}",
+        f"it cannot be started: {reason}",
+        hint="check its first line, and its mode",
+    )
 
 
 def _check(binary: Binary) -> None:
