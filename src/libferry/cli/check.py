@@ -7,18 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from libferry.cli import output
-from libferry.cli.commands import Plain
 from libferry.cli.failure import NO, UNKNOWN, UsageError
 from libferry.errors import LibraryNotFound
 
 if TYPE_CHECKING:
+    import typer
+
     from libferry.audit.asking import Question
     from libferry.audit.report import Report
-
-PARSER = {"cls": Plain}
 
 FORMATS = ("text", "json", "sarif", "junit")
 

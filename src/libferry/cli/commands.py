@@ -5,7 +5,8 @@ A command's module imports the rooms it asks, and some of those take longer to i
 imported when it is called, or when the list of all of them is printed with a line on each.
 
 A module has ``command``, or ``app`` if it has commands of its own below it; what the option
-parser is to know besides is in ``PARSER``.
+parser is to know besides is in ``PARSER``. One that ``straight`` knows only mentions ``typer``
+in its annotations, and is given it here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 NAMES = (
     "call",
@@ -41,19 +42,6 @@ STYLE: Mapping[str, Any] = {
 }
 
 
-class Plain(TyperCommand):
-    """A command that takes its words as they are: text, lists of text, and yes or no.
-
-    Newer typers check and convert each word by pydantic, and to import that takes as long
-    as the whole answer to a quick question. Nothing is to be converted here, and no word
-    may be required.
-    """
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Give all options and arguments, ``--help`` among them."""
-        return _as_they_are(super().get_params(ctx))
-
-
 class Commands(TyperGroup):
     """The group of all commands."""
 
@@ -63,7 +51,11 @@ class Commands(TyperGroup):
         self.commands: dict[str, Any] = dict.fromkeys(NAMES)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Give all options of the group itself; see ``Plain``."""
+        """Give all options of the group itself, which take their words as they are.
+
+        Newer typers check and convert each word by pydantic, and to import that takes as
+        long as the whole answer to a quick question.
+        """
         return _as_they_are(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -86,6 +78,7 @@ def _as_it_is(parameter: Any, context: Any, value: Any) -> Any:
 
 def _make(name: str) -> Any:
     module = import_module(f"libferry.cli.{name}")
+    vars(module).setdefault("typer", typer)
     app: typer.Typer | None = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(**STYLE)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from libferry.cli import output
 from libferry.cli.failure import UNKNOWN
 from libferry.loader import glossary
 from libferry.loader.glossary import Errno, Match
+
+if TYPE_CHECKING:
+    import typer
 
 SHOWN = 3  # meanings in full
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from libferry.binary import Binary, Export, read, words
 from libferry.binary.describe import as_dict
@@ -16,6 +14,9 @@ from libferry.cli.installed import path_of
 from libferry.errors import FerryError, NoRunner
 from libferry.runtime import runner
 from libferry.runtime.symbols import written
+
+if TYPE_CHECKING:
+    import typer
 
 SHOWN_EXPORTS = 20  # on a terminal
 

@@ -8,13 +8,10 @@ move the cursor.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-
-import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +19,10 @@ if TYPE_CHECKING:
 
 READER_GONE = 128 + 13  # as a shell reports a program that SIGPIPE ended
 WIDE = 10_000  # columns: nothing is folded for a program
+
+
+class ReaderGone(Exception):
+    """Nobody reads what is written any more, so the command may end."""
 
 
 def to_terminal() -> bool:
@@ -49,7 +50,7 @@ def _write(data: bytes) -> None:
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         discard()
-        raise typer.Exit(READER_GONE) from None
+        raise ReaderGone from None
 
 
 def discard() -> None:
@@ -61,6 +62,8 @@ def discard() -> None:
 
 def write_json(value: object) -> None:
     """Write one JSON value and a line end."""
+    import json  # late: most answers are text
+
     write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

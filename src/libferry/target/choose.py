@@ -13,13 +13,10 @@ from pathlib import Path
 
 from libferry.errors import LibraryNotFound
 from libferry.tables import near
-from libferry.target import file, linux, windows
 from libferry.target.derive import derive, this_machine
-from libferry.target.described import DescribedSystem
 from libferry.target.model import Target
 from libferry.target.root import RootSystem
 from libferry.target.system import System
-from libferry.target.windows_system import WindowsSystem
 
 Paths = Iterable[str | os.PathLike[str]]
 
@@ -69,9 +66,13 @@ def system_for(
         return RootSystem(sysroot, derive(sysroot, name=name, cpu=cpu), carried)
     target = target_for(str(name_or_path))
     if target.os == "windows":
+        from libferry.target.windows_system import WindowsSystem
+
         return WindowsSystem(target, carried, sysroot)
     if sysroot is not None:
         return RootSystem(sysroot, target, carried)
+    from libferry.target.described import DescribedSystem
+
     return DescribedSystem(target, carried)
 
 
@@ -84,7 +85,7 @@ def target_for(name_or_path: str) -> Target:
     """
     if name_or_path == "this":
         return this_machine()
-    from libferry.target import linux
+    from libferry.target import file, linux, windows
 
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return file.load(Path(name_or_path))
@@ -123,5 +124,6 @@ def _files() -> dict[str, Path]:
 
 def list_targets() -> tuple[str, ...]:
     """The names that ``system_for`` knows."""
+    from libferry.target import linux, windows
 
     return ("this", *linux.releases(), *windows.releases(), *_files())

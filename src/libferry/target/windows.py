@@ -10,10 +10,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from libferry.target.model import Given, Target
+
+_DATA = Path(__file__).parent / "data" / "windows"
 
 SYSTEM32 = r"C:\Windows\System32"
 SYSWOW64 = r"C:\Windows\SysWOW64"
@@ -120,8 +122,7 @@ def _page(row: Mapping[str, Any], function: str) -> str:
 
 @cache
 def _table(name: str) -> Mapping[str, Any]:
-    place = files("libferry.target").joinpath("data", "windows", f"{name}.toml")
-    return tomllib.loads(place.read_text("utf-8"))
+    return tomllib.loads(_DATA.joinpath(f"{name}.toml").read_text("utf-8"))
 
 
 def _hosts(text: str) -> dict[str, str]:
