@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -318,6 +317,8 @@ def program(name: str, system: System) -> str:
             return path
         tried = path
     else:
+        import shutil  # late: it imports what unpacks archives
+
         here = shutil.which(name) if system.target.name == "this" else None
         folders = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
         for path in ([here] if here else []) + [f"{folder}/{name}" for folder in folders]:

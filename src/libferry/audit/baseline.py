@@ -9,7 +9,6 @@ committed.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -57,6 +56,8 @@ def read_baseline(path: Path) -> Baseline:
     tried = f"read the baseline {path}"
     hint = "write one: libferry check --write-baseline FILE …"
     try:
+        import json  # late: most runs have none
+
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
             happened = f"it has the format {data['format']!r}, and {FORMAT} is known"
@@ -81,6 +82,8 @@ def write_baseline(path: Path, findings: Iterable[Finding]) -> int:
     """
     keys = sorted({_key(finding, path.parent) for finding in findings})
     rows = [{"rule": rule, "file": file, "subject": subject} for rule, file, subject in keys]
+    import json
+
     text = json.dumps({"format": FORMAT, "findings": rows}, indent=1) + "\n"
     try:
         path.write_text(text, encoding="utf-8")

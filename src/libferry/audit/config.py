@@ -94,13 +94,16 @@ def read_config(path: Path) -> Config:
 
 
 def _read(path: Path) -> Config | None:
-    import tomllib  # late: most runs have no settings
-
     def fail(happened: str, hint: str) -> NoReturn:
         raise SettingsError(f"read the settings in {path}", happened, hint=hint)
 
     try:
-        whole: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if path.name == "pyproject.toml" and "libferry" not in text:
+            return None
+        import tomllib  # late: most runs have no settings
+
+        whole: dict[str, Any] = tomllib.loads(text)
     except OSError as error:
         fail((error.strerror or str(error)).lower(), "give a file that can be read")
     except ValueError as error:
