@@ -109,6 +109,9 @@ def loongarch_world(subject: Subject) -> Iterator[Seen]:
     if target is None:
         yield Seen(world, f"it is for LoongArch's {world} world", severity="note")
     elif target.abi in ("old-world", "new-world") and target.abi != f"{world}-world":
+        resolution = subject.resolution
+        if resolution and any(one.id == "loongarch-world" for one in resolution.problems):
+            return  # its loader says so, and which version it misses
         yield Seen(
             world,
             f"it is for LoongArch's {world} world, and {target.name} is "

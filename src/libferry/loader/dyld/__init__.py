@@ -15,7 +15,7 @@ weak definitions that are missing, and what the libraries in the shared cache ex
 from __future__ import annotations
 
 from libferry.binary.model import Binary
-from libferry.errors import FerryError
+from libferry.errors import LibraryNotFound
 from libferry.loader.dyld import messages
 from libferry.loader.dyld.admission import Refusal, admit
 from libferry.loader.dyld.images import Image, Loading
@@ -38,7 +38,7 @@ def resolve(binary: Binary, path: str, system: System, options: Options) -> Reso
         options: ``host`` is the program that opens the library.
 
     Raises:
-        NoProgram: there is no program ``options.host``.
+        LibraryNotFound: there is no program ``options.host``.
         BadBinary: that is damaged, or a file asks for more than can be looked for.
     """
     found = system.find(path) or Found(path, path, ("asked for", path), None)
@@ -84,16 +84,12 @@ def _program(
     host = system.find(options.host)
     slice_ = program_slice(system.read(host), system.target) if host is not None else None
     if host is None or slice_ is None:
-        raise NoProgram(
+        raise LibraryNotFound(
             f"see what {options.host} has loaded",
             "there is no such program on the target, or none for its CPU",
             hint="give the path that the program has there",
         )
     return host, slice_
-
-
-class NoProgram(FerryError, ValueError):
-    """The program that shall load the library is not on the target."""
 
 
 def _start(loading: Loading, node: Node, found: Found, binary: Binary) -> Image:
