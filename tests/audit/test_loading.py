@@ -99,6 +99,39 @@ def test_a_function_that_is_only_missed_when_it_is_called_is_a_warning(tmp_path:
     assert libferry.check(made, now=True).answer is False
 
 
+@GCC
+def test_python_is_told_that_it_does_not_wait_for_the_call(tmp_path: Path) -> None:
+    code = "int gone(void); int f(void) { return gone(); }"
+    made = build(tmp_path, "liba.so", "-Wl,-z,lazy", code=code)
+    said = the("missing-symbol-later", findings(made, target="this")).message
+    assert said.endswith("once it is called, or at once by RTLD_NOW, as in Python (--now)")
+    with pytest.raises(OSError, match="undefined symbol: gone"):
+        ctypes.CDLL(str(made))
+
+
+@GCC
+def test_an_answer_by_what_nobody_checked_says_so(tmp_path: Path) -> None:
+    script = tmp_path / "versions"
+    script.write_text("GLIBCXX_9.9 { global: count; };")
+    options = ("-Wl,-soname,libstdc++.so.6", f"-Wl,--version-script={script}")
+    build(tmp_path, "libstdc++.so", *options)
+    code = "int count(void); int f(void) { return count(); }"
+    made = build(tmp_path / "made", "liba.so", f"-L{tmp_path}", "-lstdc++", code=code)
+    doubted = the("missing-version", findings(made, target="ubuntu-26.04-amd64"))
+    assert "at most (symbol count); not checked: that libstdc++6 16-2026" in doubted.message
+    read = the("missing-version", findings(made, target="debian-13-amd64"))
+    assert read.message.endswith("and there it is GLIBCXX_3.4.33 at most (symbol count)")
+
+
+@ZIG
+def test_a_newer_glibc_on_kylin_v10_for_arm64(tmp_path: Path) -> None:
+    code = "#include <pthread.h>\nint f(pthread_t *t) { return pthread_create(t, 0, 0, 0); }"
+    made = cross(tmp_path, "liba.so", "aarch64-linux-gnu.2.34", code=code)
+    report = libferry.check(made, "kylin-v10-server-arm64")
+    assert report.answer is False
+    assert "needs GLIBC_2.34, and there it is GLIBC_2.28 at most" in report.files[0].reason
+
+
 @ZIG
 @pytest.mark.parametrize("target", ["x86_64-windows-gnu", "aarch64-macos"])
 def test_a_file_of_another_system_is_on_the_wrong_platform(target: str, tmp_path: Path) -> None:

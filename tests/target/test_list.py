@@ -174,6 +174,22 @@ def test_options_behind_the_name_change_the_machine() -> None:
     assert system_for("debian-12-amd64+zhaoxin").target.isa == {"x86-64", "x86-64-v2"}
 
 
+@pytest.mark.needs("qemu-x86_64-static", install="apt-get install qemu-user-static")
+@pytest.mark.parametrize(
+    ("option", "model"),
+    [("hygon", "Dhyana"), ("x86-64-v2", "Nehalem"), ("x86-64-v3", "Haswell")],
+)
+def test_a_level_is_what_glibc_says_on_such_a_cpu(option: str, model: str) -> None:
+    loader = "/lib64/ld-linux-x86-64.so.2"
+    said = subprocess.run(
+        ["qemu-x86_64-static", "-cpu", model, loader, "--help"],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    supported = set(re.findall(r"(x86-64-v\d) \(supported", said))
+    assert supported
+    assert system_for(f"debian-12-amd64+{option}").target.isa == {"x86-64", *supported}
+
+
 @pytest.mark.needs("gcc", install="apt-get install gcc")
 @pytest.mark.parametrize(
     ("name", "loads"),

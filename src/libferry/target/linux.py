@@ -59,7 +59,7 @@ _LEVELS_AND_MAKERS = {
     "zhaoxin": "x86-64-v2",
 }
 _OF_MAKERS = {
-    "hygon": f"{UNCHECKED}: Hygon's Dhyana is AMD's Zen 1, which has x86-64-v3",
+    "hygon": "QEMU 7.2's CPU Dhyana (made by Hygon), as glibc's loader sees it",
     "zhaoxin": "GCC, common/config/i386/i386-common.cc: lujiazui (KX-5000, KX-6000) is P_PROC_BMI, "
     f"less than AVX2; {UNCHECKED}: yongfeng and later ones, P_PROC_AVX2, may have x86-64-v3",
 }

@@ -185,8 +185,11 @@ def _symbols(subject: Subject, problems: Sequence[Problem]) -> Said:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     first = problems[0]
     nobody = "which nobody in the process has"
-    when = ", once it is called" if first.when == "call" else ""
-    message = f"{_whose(subject, first)}needs {shown}{more}, {nobody}{when}"
+    # CPython, Python/pystate.c: dlopenflags = RTLD_NOW; ctypes, py_dl_open: mode |= RTLD_NOW;
+    # others' dlopen, such as Java's, is lazy
+    when = ", once it is called, or at once by RTLD_NOW, as in Python (--now)"
+    later = when if first.when == "call" else ""
+    message = f"{_whose(subject, first)}needs {shown}{more}, {nobody}{later}"
     return Said(message, _who_has(names, subject), {"symbols": names})
 
 
