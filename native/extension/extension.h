@@ -35,6 +35,7 @@
  *   array.c      an array's elements, and a record's parts
  *   field.c      a number in one of those
  *   record_class.c   the class of their classes
+ *   exports.c    what an ELF library offers: the loop over its symbols
  *   module.c     the module
  *
  * Nothing here explains an error. What went wrong is handed, as a short code, to
@@ -528,6 +529,10 @@ PyObject *session_ring(Session *session, PyObject *unused);
 /* ---- queue.c ---- */
 
 extern PyMethodDef queue_functions[];
+
+/* ---- exports.c ---- */
+
+extern PyMethodDef exports_functions[];
 
 /* ---- spawn.c ---- */
 

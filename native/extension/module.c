@@ -123,6 +123,7 @@ static int execute(PyObject *module)
         PyModule_AddFunctions(module, queue_functions) != 0 ||
         PyModule_AddFunctions(module, namespace_functions) != 0 ||
         PyModule_AddFunctions(module, sealed_functions) != 0 ||
+        PyModule_AddFunctions(module, exports_functions) != 0 ||
         PyModule_AddFunctions(module, spawn_functions) != 0)
         return -1;
     spawn_error = PyErr_NewException("libferry._core.SpawnError", PyExc_OSError, NULL);

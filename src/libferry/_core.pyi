@@ -1,7 +1,9 @@
 """The compiled half; native/extension has its story."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+_Row = TypeVar("_Row", bound=tuple[Any, ...])
 
 KIND_VOID: Final[int]
 KIND_SIGNED: Final[int]
@@ -272,6 +274,20 @@ def namespace_files(handle: int, /) -> list[str]: ...
 def namespace_flush(library: int, /) -> None: ...
 def memory_file(name: bytes, /) -> int: ...
 def seal(descriptor: int, /) -> None: ...
+def elf_exports(
+    *,
+    type: type[_Row],
+    kinds: tuple[str | None, ...],
+    symbols: bytes,
+    wide: bool,
+    swapped: bool,
+    strings: bytes,
+    versions: bytes,
+    version_of: Mapping[int, str | None],
+    name_at: Callable[[int], str],
+    charge: Callable[[int], None],
+    is_code: Callable[[int], bool],
+) -> tuple[_Row, ...]: ...
 
 class SpawnError(OSError):
     """A child could not be born as planned.

@@ -47,6 +47,9 @@ NAME_BYTES_PER_FILE_BYTE = 8
 NAME_BYTES_AT_LEAST = 1 << 16
 NAME_BYTES_AT_MOST = 1 << 30
 
+Raw = bytes
+"""What ``bytes`` is called where ``Window.bytes`` hides it."""
+
 DAMAGED = (
     "the file is incomplete or damaged: get it again from where it was built, "
     "and compare its size or checksum"
@@ -165,6 +168,11 @@ class Window:
         narrow.size = size
         return narrow
 
+    def if_worth_it(self, names: int, what: str) -> Raw:
+        """Read a string table, or nothing if it is much larger than ``names`` names need."""
+        worth = self.size <= min(PAGE + names * TABLE_BYTES_PER_NAME, LARGEST_TABLE)
+        return self.bytes(0, self.size, what) if worth else b""
+
     def bytes(self, offset: int, size: int, what: str) -> bytes:
         """Read ``size`` bytes at ``offset``; ``what`` names them if they are not there."""
         if offset < 0 or size < 0 or offset + size > self.size:
@@ -223,9 +231,9 @@ class Window:
 
     def _small_table(self, names: int, what: str) -> str | None:
         """Give the window as text, if that is all ASCII and strings of common lengths."""
-        if not 0 < self.size <= min(PAGE + names * TABLE_BYTES_PER_NAME, LARGEST_TABLE):
+        raw = self.if_worth_it(names, what)
+        if not raw:
             return None
-        raw = self.bytes(0, self.size, what)
         if raw[-1] or not raw.isascii():
             return None
         if any(raw.find(0, at, at + PAGE) < 0 for at in range(0, self.size, PAGE)):

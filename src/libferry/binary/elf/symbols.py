@@ -1,9 +1,9 @@
 """The dynamic symbols of an ELF file: what it offers to others and wants from them.
 
-A system has hundreds of thousands of these, and a resolver asks for all of them. So a
-table is not read symbol by symbol but column by column: all names, all addresses, all
-versions, each with a few calls that loop in C. What is chosen is chosen by columns of
-bytes, too: a byte for each symbol, and ``bytes.translate`` to turn ``st_info`` into it.
+A system has hundreds of thousands of these, and a resolver asks for all that are offered.
+The loop over those is in C (native/extension/exports.c); which bytes it reads, and what
+kinds and versions mean, is here. Of the others there are fewer: their table is read column
+by column, each with a few calls that loop in C.
 
 GNU's linker makes a symbol of each version, ``ZLIB_1.2.0@@ZLIB_1.2.0``: an absolute one of
 value 0, which is nobody's data. Those are left out.
@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from itertools import compress, repeat
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from libferry._core import elf_exports
 from libferry.binary.addresses import AddressMap
 from libferry.binary.elf import versions
 from libferry.binary.elf.columns import numbers
@@ -32,7 +32,6 @@ from libferry.binary.elf.layout import (
     DT_VERSYM,
     EM_MIPS,
     PF_X,
-    SHN_ABS,
     SHN_UNDEF,
     STB_GLOBAL,
     STB_GNU_UNIQUE,
@@ -50,7 +49,7 @@ from libferry.binary.elf.layout import (
 )
 from libferry.binary.elf.relocations import bound_symbols
 from libferry.binary.elf.versions import VERSION_HIDDEN
-from libferry.binary.model import Export, ExportKind, Import, ImportKind
+from libferry.binary.model import Export, Import, ImportKind
 
 Binding = Literal["local", "global", "weak", "unique", "other"]
 Visibility = Literal["default", "internal", "hidden", "protected"]
@@ -89,12 +88,11 @@ _IMPORT_KINDS: tuple[ImportKind, ...] = (
     "unknown",
 )
 _BOUND = {STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE}
-_NO, _YES = 0, 0xFF
 
-# translations: st_info -> kind; st_other -> whether others see it; any byte -> whether not 0
+# translation: st_info -> kind
 _KIND = bytes(_KIND_OF_TYPE.get(i & 15, 0) if i >> 4 in _BOUND else 0 for i in range(256))
-_VISIBLE = bytes(_NO if i & 3 in (STV_INTERNAL, STV_HIDDEN) else _YES for i in range(256))
-_NOT_ZERO = bytes([_NO]) + bytes([_YES]) * 255
+# the same for what is offered, with None for what no loader binds to
+_EXPORT_KINDS = tuple(_KINDS[kind] or None for kind in _KIND)
 
 
 class _Places(NamedTuple):
@@ -144,16 +142,6 @@ class Symbol(NamedTuple):
     size: int
 
 
-class Definitions(NamedTuple):
-    """What can be found in a file, as columns; see ``Export``."""
-
-    names: Sequence[str]
-    kinds: Sequence[ExportKind]
-    versions: Sequence[str | None]
-    addresses: Sequence[int]
-    hidden: Sequence[bool]
-
-
 class Reference(NamedTuple):
     """One symbol that the loader looks up elsewhere, and what happens if there is none.
 
@@ -173,22 +161,56 @@ class Reference(NamedTuple):
     lazy: bool
 
 
-class SymbolTable:
-    """A part of the dynamic symbol table, as columns."""
+class _VersionNames(dict[int, "str | None"]):
+    """The name of each number in the version table; the names are read when one is needed."""
 
-    def __init__(self, image: Image, start: int, count: int) -> None:
-        """Read ``count`` symbols from number ``start``."""
-        self._image, self._start = image, start
+    def __init__(self, image: Image) -> None:
+        super().__init__(dict.fromkeys(range(versions.FIRST_NAMED_VERSION)))
+        self._image = image
+
+    @cached_property
+    def _given(self) -> dict[int, str]:
+        return versions.given(self._image)
+
+    @cached_property
+    def _needed(self) -> dict[int, str]:
+        return {need.number: need.version for need in versions.needed(self._image)}
+
+    def __missing__(self, number: int) -> str | None:
+        index = number & ~VERSION_HIDDEN
+        self[number] = found = self._given.get(index) or self._needed.get(index)
+        return found
+
+
+def _table(image: Image, start: int, count: int) -> bytes:
+    """Read ``count`` symbols from number ``start``."""
+    places = _PLACES[image.layout.bits]
+    size = image.tags.get(DT_SYMENT, places.size)
+    if size != places.size:
+        raise image.window.bad(f"symbols have {size} bytes instead of {places.size}")
+    what = "the dynamic symbol table"
+    return image.at(image.tags[DT_SYMTAB], what).bytes(start * size, count * size, what)
+
+
+def _version_table(image: Image, start: int, count: int) -> bytes:
+    """The numbers of their versions, 2 bytes each; nothing if the file has no versions."""
+    if DT_VERSYM not in image.tags:
+        return b""
+    what = "the symbol version table"
+    return image.at(image.tags[DT_VERSYM], what).bytes(start * 2, count * 2, what)
+
+
+class SymbolTable:
+    """The dynamic symbol table, as columns."""
+
+    def __init__(self, image: Image, count: int) -> None:
+        """Read ``count`` symbols."""
+        self._image = image
         self._places = places = _PLACES[image.layout.bits]
-        size = image.tags.get(DT_SYMENT, places.size)
-        if size != places.size:
-            raise image.window.bad(f"symbols have {size} bytes instead of {places.size}")
-        what = "the dynamic symbol table"
-        table = image.at(image.tags[DT_SYMTAB], what)
-        self._raw = table.bytes(start * size, count * size, what)
+        self._raw = _table(image, 0, count)
         self.count = count
-        self.infos = self._raw[places.info :: size]
-        self.others = self._raw[places.other :: size]
+        self.infos = self._raw[places.info :: places.size]
+        self.others = self._raw[places.other :: places.size]
         self.sections = self.column(places.section)
 
     def column(self, place: tuple[str, int]) -> array[int]:
@@ -211,135 +233,37 @@ class SymbolTable:
 
     def version_numbers(self) -> Sequence[int]:
         """The number of each symbol's version; see ``versions.py``."""
-        image, count = self._image, self.count
-        if DT_VERSYM not in image.tags:
-            return (0,) * count
-        what = "the symbol version table"
-        raw = image.at(image.tags[DT_VERSYM], what).bytes(self._start * 2, count * 2, what)
-        return numbers("H", raw, image.layout.endian)
+        raw = _version_table(self._image, 0, self.count)
+        return numbers("H", raw, self._image.layout.endian) if raw else (0,) * self.count
 
     def kinds(self) -> bytes:
         """The code of each symbol's kind."""
         return self.infos.translate(_KIND)
 
-    def defined(self) -> bytes:
-        """Whether each symbol is in this file: ``_YES`` or ``_NO``."""
-        size, at = self._places.size, self._places.section[1] * 2
-        low, high = self._raw[at::size], self._raw[at + 1 :: size]
-        either = int.from_bytes(low, "little") | int.from_bytes(high, "little")
-        return either.to_bytes(self.count, "little").translate(_NOT_ZERO)
-
-    def visible(self) -> bytes:
-        """Whether others see each symbol: ``_YES`` or ``_NO``."""
-        return self.others.translate(_VISIBLE)
-
-
-def _all_of(*columns: bytes) -> bytes:
-    """The bits that all columns have: one long number is quicker than many bytes."""
-    chosen = -1
-    for column in columns:
-        chosen &= int.from_bytes(column, "little")
-    return chosen.to_bytes(len(columns[0]), "little")
-
-
-def definitions(image: Image) -> Definitions:
-    """Read what can be found in the file, in its order."""
-    if DT_SYMTAB not in image.tags:
-        return Definitions((), (), (), (), ())
-    start, count = symbol_range(image, SYMBOLS_AT_MOST)
-    if count <= 0:
-        return Definitions((), (), (), (), ())
-    table = SymbolTable(image, start, count)
-    chosen = _all_of(table.kinds(), table.visible(), table.defined())
-    chosen = _without_markers(image, table, chosen)
-    picked = _picker(chosen)
-    codes = picked(chosen)
-    addresses = picked(table.values())
-    names = image.strings().strings(picked(table.names()), "the name of a symbol")
-    kinds: list[ExportKind] = list(map(_KINDS.__getitem__, codes))
-    if _UNTYPED in codes:
-        _settle_untyped(image, kinds, addresses)
-    if DT_VERSYM not in image.tags:
-        return Definitions(names, kinds, [None] * len(names), addresses, [False] * len(names))
-    given = picked(table.version_numbers())
-    version_of = _version_names(image, given)
-    hidden_of = {number: number >= VERSION_HIDDEN for number in version_of}
-    return Definitions(
-        names,
-        kinds,
-        list(map(version_of.__getitem__, given)),
-        addresses,
-        list(map(hidden_of.__getitem__, given)),
-    )
-
-
-def _picker(chosen: bytes) -> Callable[[Sequence[int]], Sequence[int]]:
-    if _NO in chosen:
-        return lambda column: list(compress(column, chosen))
-    return lambda column: column
-
-
-def _version_names(image: Image, given: Iterable[int]) -> dict[int, str | None]:
-    """The name of each version number that occurs."""
-    present = set(given)
-    if not present or max(present) < versions.FIRST_NAMED_VERSION:
-        return dict.fromkeys(present)
-    names = versions.given(image)
-    if any(number & ~VERSION_HIDDEN not in names for number in present):
-        names |= {need.number: need.version for need in versions.needed(image)}
-    return {number: names.get(number & ~VERSION_HIDDEN) for number in present}
-
-
-def _settle_untyped(image: Image, kinds: list[ExportKind], addresses: Sequence[int]) -> None:
-    executable = AddressMap((s.address, s.size, None) for s in image.loads if s.flags & PF_X)
-    for number, kind in enumerate(kinds):
-        if kind == _KINDS[_UNTYPED]:
-            is_code = executable.find(addresses[number]) is not None
-            kinds[number] = "function" if is_code else "data"
-
-
-def _without_markers(image: Image, table: SymbolTable, chosen: bytes) -> bytes:
-    """Leave out the linker's symbols for versions, and symbols without a name."""
-    offsets = table.names()
-    dropped = list(_positions(offsets, 0))
-    absolute = list(_positions(table.sections, SHN_ABS))
-    if absolute:
-        values, given = table.values(), table.version_numbers()
-        version_of = _version_names(image, given)
-        for position in absolute:
-            version = version_of[given[position]]
-            name = image.string(offsets[position], "the name of a symbol")
-            if name == version and not values[position]:
-                dropped.append(position)
-    if not dropped:
-        return chosen
-    kept = bytearray(chosen)
-    for position in dropped:
-        kept[position] = _NO
-    return bytes(kept)
-
-
-def _positions(column: array[int], value: int) -> Iterator[int]:
-    if value.to_bytes(column.itemsize, sys.byteorder) not in column.tobytes():
-        return  # which is what nearly all columns end with, fifty times as fast
-    at = -1
-    while True:
-        try:
-            at = column.index(value, at + 1)
-        except ValueError:
-            return
-        yield at
-
-
-_new_export: Callable[[Iterable[Any]], Export] = partial(tuple.__new__, Export)
-
 
 def exports(image: Image) -> tuple[Export, ...]:
-    """List the defined dynamic symbols."""
-    names, kinds, version_names, addresses, hidden = definitions(image)
-    nothing = repeat(None)
-    rows = zip(names, kinds, version_names, addresses, nothing, hidden, nothing, strict=False)
-    return tuple(map(_new_export, rows))
+    """List the defined dynamic symbols that others see."""
+    if DT_SYMTAB not in image.tags:
+        return ()
+    start, count = symbol_range(image, SYMBOLS_AT_MOST)
+    if count <= 0:
+        return ()
+    table = _table(image, start, count)
+    strings, what = image.strings(), "the name of a symbol"
+    executable = AddressMap((s.address, s.size, None) for s in image.loads if s.flags & PF_X)
+    return elf_exports(
+        type=Export,
+        kinds=_EXPORT_KINDS,
+        symbols=table,
+        wide=image.layout.bits == 64,
+        swapped=image.layout.endian != sys.byteorder,
+        strings=strings.if_worth_it(count, "the dynamic string table"),
+        versions=_version_table(image, start, count),
+        version_of=_VersionNames(image),
+        name_at=lambda offset: strings.string(offset, what),
+        charge=strings.charge,
+        is_code=lambda address: executable.find(address) is not None,
+    )
 
 
 def _wanted(image: Image) -> Iterator[tuple[int, str, versions.NeededVersion | None, int, int]]:
@@ -347,7 +271,7 @@ def _wanted(image: Image) -> Iterator[tuple[int, str, versions.NeededVersion | N
     count = symbol_count(image)
     if count <= 1:
         return
-    table = SymbolTable(image, 0, count)
+    table = SymbolTable(image, count)
     kinds = table.kinds()
     chosen = [
         number
@@ -400,9 +324,9 @@ def symbols(image: Image) -> tuple[Symbol, ...]:
     count = symbol_count(image)
     if count <= 1:
         return ()
-    table = SymbolTable(image, 0, count)
+    table = SymbolTable(image, count)
     given = table.version_numbers()
-    version_of = _version_names(image, given)
+    version_of = _VersionNames(image)
     names = image.strings().strings(table.names(), "the name of a symbol")
     rows = zip(
         names,

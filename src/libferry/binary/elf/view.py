@@ -116,12 +116,10 @@ class ElfView(View):
         """What can be found here: (name, version) -> whether it is the name's default.
 
         The version is None for a symbol without one. An old version, ``name@version``, is
-        no default: only a caller that names the version gets it. This is much cheaper
-        than ``exports``.
+        no default: only a caller that names the version gets it.
         """
-        found = self._read(symbols.definitions)
-        defaults = (not hidden for hidden in found.hidden)
-        return dict(zip(zip(found.names, found.versions, strict=True), defaults, strict=True))
+        found = self._read(symbols.exports)
+        return {(export.name, export.version): not export.hidden for export in found}
 
     @cached_property
     def references(self) -> tuple[symbols.Reference, ...]:
