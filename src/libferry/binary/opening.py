@@ -57,7 +57,8 @@ def open_window(path: str | os.PathLike[str], *, expect: Stamp | None = None) ->
                 "the file has changed since it was first read",
                 hint="call read() again to get a Binary of the new file",
             )
-        return Window(fd, Path(name).absolute(), tried, stamp)
+        place = path if isinstance(path, Path) else Path(name)  # to parse one takes long
+        return Window(fd, place.absolute(), tried, stamp)
     except BaseException:
         os.close(fd)
         raise

@@ -119,12 +119,11 @@ class Headers:
                 what = "the dynamic section"
                 size = segment.file_size - segment.file_size % entry.size
                 raw = self.at(window, segment.address, what).bytes(0, size, what)
-                entries: list[tuple[int, int]] = []
-                for tag, value in entry.rows(raw):
-                    if tag == DT_NULL:
-                        return entries
-                    entries.append((tag, value))
-                raise window.bad("the dynamic section does not end with DT_NULL")
+                entries: list[tuple[int, int]] = list(entry.struct.iter_unpack(raw))
+                try:
+                    return entries[: [tag for tag, _ in entries].index(DT_NULL)]
+                except ValueError:
+                    raise window.bad("the dynamic section does not end with DT_NULL") from None
         return []
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 from libferry._core import elf_exports
@@ -250,7 +250,11 @@ def exports(image: Image) -> tuple[Export, ...]:
         return ()
     table = _table(image, start, count)
     strings, what = image.strings(), "the name of a symbol"
-    executable = AddressMap((s.address, s.size, None) for s in image.loads if s.flags & PF_X)
+
+    @cache  # few files have symbols without a type
+    def executable() -> AddressMap[None]:
+        return AddressMap((s.address, s.size, None) for s in image.loads if s.flags & PF_X)
+
     return elf_exports(
         type=Export,
         kinds=_EXPORT_KINDS,
@@ -262,7 +266,7 @@ def exports(image: Image) -> tuple[Export, ...]:
         version_of=_VersionNames(image),
         name_at=lambda offset: strings.string(offset, what),
         charge=strings.charge,
-        is_code=lambda address: executable.find(address) is not None,
+        is_code=lambda address: executable().find(address) is not None,
     )
 
 
