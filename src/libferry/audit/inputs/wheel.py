@@ -35,7 +35,8 @@ ALIASES = {  # PEP 600
 PYTHON_FLAGS = ("LOAD_LIBRARY_SEARCH_DEFAULT_DIRS", "LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR")
 """How Python loads an extension module (CPython 3.13, Python/dynload_win.c)."""
 
-# of python.org's and of the Windows Store's Python: what lies beside python.exe
+# What lies beside python.exe: CPython, PC/layout/main.py, get_layout (python3X.dll, the
+# stable ABI's python3.dll, and all of vcruntime*.dll that the build has)
 _PYTHON_DLL = re.compile(r"(python3\d*t?|vcruntime140(_1)?)\.dll", re.IGNORECASE)
 # C API: names begin with Py or _Py; Mach-O puts an underscore in front
 _PYTHON_SYMBOL = re.compile(r"_{0,2}Py[A-Z_]\w*")

@@ -24,7 +24,7 @@ DYLD = (
         fix="install_name_tool -add_rpath @loader_path FILE",
         good="clang -dynamiclib -o libb.dylib b.c -L. -la -Wl,-rpath,@loader_path",
         bad="clang -dynamiclib -o libb.dylib b.c -L. -la    # liba's install name is @rpath/…",
-        source="dyld(1), 'DYNAMIC LIBRARY LOADING': @rpath; dyld, Loader::expandAtRPaths",
+        source="dyld(1), 'DYNAMIC LIBRARY LOADING': @rpath; dyld, Loader::forEachResolvedAtPathVar",
     ),
     Rule(
         id="malformed",

@@ -25,10 +25,11 @@ ELF = (
             "the one that is missing. On macOS dyld lists the places it tried."
         ),
         fix="install the library there, or carry it along and add $ORIGIN to the search path: "
-        "libferry fix --runpath '$ORIGIN' FILE",
+        "libferry fix --runpath '$ORIGIN' FILE (Windows: put it beside the program; macOS: "
+        "install_name_tool -add_rpath @loader_path FILE)",
         good="cc -shared -o libb.so b.c -L. -la -Wl,-rpath,'$ORIGIN'",
         bad="cc -shared -o libb.so b.c -L. -la    # and liba.so is beside libb.so only",
-        source="glibc elf/dl-load.c, _dl_map_new_object; musl ldso/dynlink.c, load_library",
+        source="glibc elf/dl-load.c, _dl_map_object; musl ldso/dynlink.c, load_library",
     ),
     Rule(
         id="wrong-class",
@@ -325,6 +326,6 @@ ELF = (
         "namespace: libferry.load(FILE, isolation='namespace')",
         good="auditwheel repair    # libz-eb09ad1d.so.1.3",
         bad="LD_LIBRARY_PATH=bundled program    # which has loaded the system's libz.so.1",
-        source="glibc elf/dl-load.c, _dl_map_new_object, _dl_name_match_p; musl, load_library",
+        source="glibc elf/dl-load.c, _dl_map_object, _dl_name_match_p; musl, load_library",
     ),
 )

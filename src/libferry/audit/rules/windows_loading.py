@@ -19,14 +19,15 @@ WINDOWS = (
         title="Error 193: a DLL of another bitness or CPU",
         explanation=(
             "`%1 is not a valid Win32 application`. A 64-bit process takes no 32-bit DLL, and the "
-            "other way round; an arm64 process none for x86-64. The loader does not go on "
-            "searching, so that one DLL of the other bitness early in `PATH` is enough."
+            "other way round; an arm64 process none for x86-64. The loader passes over such a DLL "
+            "and goes on searching; the error means that it found no other of that name."
         ),
         fix="install the DLL for the bitness of the process, or call it in a worker: "
         "libferry.load(FILE)",
         good="zig cc -target x86_64-windows-gnu -shared -o a.dll a.c",
         bad="zig cc -target x86-windows-gnu -shared -o a.dll a.c    # for a 64-bit process",
-        source=f"{_ERRORS}, ERROR_BAD_EXE_FORMAT; PE format, 'Machine Types'",
+        source=f"{_ERRORS}, ERROR_BAD_EXE_FORMAT; PE format, 'Machine Types'; that it goes on, as "
+        "Wine does: dlls/ntdll/loader.c, search_dll_file",
     ),
     Rule(
         id="missing-procedure",

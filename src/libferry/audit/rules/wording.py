@@ -20,6 +20,15 @@ from libferry.target.model import UNCHECKED
 
 SHOWN = 3
 
+# A library that is missing: what to do where the search path is not ELF's.
+# dlls/dynamic-link-library-search-order; dyld(1), @rpath and @loader_path
+_CARRY = {
+    "pe": "put the DLL beside the program, or name its folder with AddDllDirectory "
+    "(Python: os.add_dll_directory)",
+    "macho": "install the library there, or carry it along: install_name_tool -change NAME "
+    "@rpath/FILENAME FILE && install_name_tool -add_rpath @loader_path FILE",
+}
+
 
 class Said(NamedTuple):
     """A message, what is to be done if it is not what the rule says, and more evidence."""
@@ -79,7 +88,10 @@ def said(subject: Subject, problems: Sequence[Problem]) -> Said:
     """What to say of problems that are one thing; see ``in_groups``."""
     words = _WORDS.get(problems[0].id)
     made = words(subject, problems) if words else None
-    return made or Said(problems[0].message)
+    made = made or Said(problems[0].message)
+    if problems[0].id == "missing-library" and not made.fix:
+        made = made._replace(fix=_CARRY.get(subject.binary.format, ""))
+    return made
 
 
 def _whose(subject: Subject, problem: Problem) -> str:

@@ -16,7 +16,7 @@ first, and before 2.37 also ``tls``, the platform's, the hardware's, and all com
 What is looked up once is kept: most libraries have no paths of their own, so their needs
 are looked for in the same places with the same result.
 
-Source: glibc ``elf/dl-load.c``, ``_dl_map_new_object`` and ``open_path``.
+Source: glibc ``elf/dl-load.c``, ``_dl_map_object`` and ``open_path``.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ EXEC_STACK = Rule((2, 41), LAST, "glibc 2.41 NEWS; elf/dl-load.c, _dl_map_object
 # the order of initialisers: depth first, or the older pairwise moving
 SORT_DEPTH_FIRST = Rule((2, 35), LAST, "glibc 2.35 NEWS; elf/dl-sort-maps.c, _dl_sort_maps_dfs")
 
-SEARCH = "elf/dl-load.c, _dl_map_new_object"
+SEARCH = "elf/dl-load.c, _dl_map_object (2.42: _dl_map_new_object)"
 VERIFY = "elf/dl-load.c, open_verify"
 MAP = "elf/dl-load.c, _dl_map_object_from_fd"
 TOKENS = "elf/dl-load.c, _dl_dst_substitute"
