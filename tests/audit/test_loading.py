@@ -31,6 +31,34 @@ def test_a_newer_glibc_is_named_with_the_one_that_is_there_and_the_symbol(tmp_pa
     assert libferry.check(older, "kylin-v10-server-amd64").answer is True
 
 
+@ZIG
+@pytest.mark.parametrize(
+    ("triple", "gone", "top", "target", "advice"),
+    [
+        ("x86_64-windows-gnu", "gone.dll", "top.dll", "windows-10-x64", "os.add_dll_directory"),
+        ("x86_64-macos", "libgone.dylib", "libtop.dylib", "macos-13-x64", "install_name_tool"),
+    ],
+)
+def test_what_to_do_about_a_missing_library_is_of_its_own_format(
+    tmp_path: Path, triple: str, gone: str, top: str, target: str, advice: str
+) -> None:
+    export = "__declspec(dllexport) " if gone.endswith(".dll") else ""
+    implib = str(tmp_path / "gone.lib")
+    options = (f"-Wl,--out-implib,{implib}",) if gone.endswith(".dll") else ()
+    cross(tmp_path, gone, triple, *options, code=f"{export}int gone(void) {{ return 1; }}")
+    link = implib if options else str(tmp_path / gone)
+    made = cross(tmp_path, top, triple, link, code="int gone(void); int f(void) { return gone(); }")
+    (tmp_path / gone).unlink()
+    found = [
+        finding
+        for finding in findings(made, target=target)
+        if finding.rule in ("missing-library", "missing-rpath")
+    ]
+    assert found
+    assert all("ORIGIN" not in finding.fix for finding in found)
+    assert any(advice in finding.fix for finding in found)
+
+
 @GCC
 def test_a_missing_library_comes_with_the_places(tmp_path: Path) -> None:
     build(tmp_path, "libgone.so", "-Wl,-soname,libgone.so")

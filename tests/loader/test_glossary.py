@@ -118,11 +118,13 @@ def test_chinese_messages_of_the_loader_are_glibc_s_own() -> None:
             theirs = {
                 catalogue.gettext(part.rstrip())
                 for pattern in entry.messages
-                for part in re.split(r"\{file\}: |: \{file\}|\{class\}|: (?=[NP])", pattern)
+                for part in re.split(r"\{file\}: |: \{file\}|\{class\}|: (?=[ENP])", pattern)
                 for part in (part, f"{part}ELFCLASS32", part.rstrip(": "))
                 if part
             }
             translated = [text for text in theirs if not text.isascii()]
+            if not translated:
+                continue  # another version's catalogue has it, this one none of its messages
             ours = [text.replace("{class}", "ELFCLASS32") for text in entry.translated["zh_CN"]]
             assert any(text in mine for text in translated for mine in ours), entry.id
             compared += 1
