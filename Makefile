@@ -36,6 +36,7 @@ soak: setup sanitized
 	FERRY_CASES=1000000 FERRY_FUZZ_SECONDS=300 $(BIN)/python -m pytest tests/fuzz
 	FERRY_CASES=1000000 FERRY_FUZZ_SECONDS=300 tests/with-sanitizers $(BIN)/python -k attack
 	FERRY_CASES=20000 $(BIN)/python -m pytest tests/differential
+	FERRY_CASES=2000 $(BIN)/python -m pytest tests/loader/random
 	FERRY_CASES=1 FERRY_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/binary/test_fuzzed.py \
 		tests/binary/test_elf_facts_agree.py
 

@@ -198,3 +198,31 @@ def test_the_folders_that_went_with_2_37(shop: Workshop, folder: str) -> None:
     shop.library(f"{folder}/libone.so")
     shop.program("tool", ["libone.so"], RUNPATH + "$ORIGIN")
     assert shop.judge("tool").loaded[0].endswith("libone.so")
+
+
+# ---- tokens outside of files ------------------------------------------------------
+
+
+def test_origin_in_ld_library_path_is_the_programs_folder(shop: Workshop) -> None:
+    shop.library("sub/libone.so")
+    shop.library("deep/libuser.so", "", ["sub/libone.so"])
+    shop.program("host")
+    environment = {"LD_LIBRARY_PATH": "$ORIGIN/sub"}
+    outcome = shop.judge_dlopen("deep/libuser.so", "host", environment)
+    assert outcome.loaded[-1] == "sub/libone.so"
+
+
+def test_origin_in_ld_preload_is_the_programs_folder(shop: Workshop) -> None:
+    shop.library("sub/libone.so")
+    shop.program("tool")
+    outcome = shop.judge("tool", environment={"LD_PRELOAD": "$ORIGIN/sub/libone.so"})
+    assert "sub/libone.so" in outcome.loaded
+
+
+def test_a_host_does_not_start_if_a_preloaded_library_lacks_a_symbol(shop: Workshop) -> None:
+    shop.library("libone.so", "extern int nobody_has; int *use = &nobody_has;")
+    shop.library("libtwo.so")
+    shop.program("host")
+    environment = {"LD_PRELOAD": str(shop.folder / "libone.so")}
+    outcome = shop.judge_dlopen("libtwo.so", "host", environment)
+    assert "libone.so: undefined symbol: nobody_has" in outcome.error

@@ -418,3 +418,19 @@ def test_a_program_whose_loader_is_not_there_does_not_start(amd64: Bench) -> Non
     assert [problem.id for problem in said.problems] == ["glibc-on-musl"]
     with pytest.raises(FileNotFoundError):
         subprocess.run([program], check=False)
+
+
+def test_a_second_name_makes_the_first_one_known(amd64: Bench) -> None:
+    """What was opened by its path is known by that file's name once a link to it is found."""
+    real = amd64.library("real/libb.so", needs=("liblink.so", "libb.so"), rpath="$ORIGIN/../other")
+    other = amd64.library("other/libb.so")
+    (other.parent / "liblink.so").symlink_to(real)
+    (said, *_) = amd64.same(real, amd64.program())
+    assert [node.state for node in said.root.needs] == ["again", "again"]
+
+
+def test_a_host_does_not_start_if_what_is_preloaded_lacks_a_library(amd64: Bench) -> None:
+    preloaded = amd64.library("libp.so", needs=("libnone.so",))
+    amd64.environment["LD_PRELOAD"] = str(preloaded)
+    found = amd64.same(amd64.library("liba.so"), amd64.program())
+    assert ids(found) == {"missing-library"}

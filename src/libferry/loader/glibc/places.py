@@ -80,9 +80,14 @@ class Plan(NamedTuple):
 
 
 class Places:
-    """One system's files as its loader searches them, with one set of options."""
+    """One system's files as its loader searches them, with one set of options.
 
-    def __init__(self, system: System, options: Options, files: dict[object, Facts]) -> None:
+    ``origin`` is the program's folder, which ``$ORIGIN`` in LD_LIBRARY_PATH stands for.
+    """
+
+    def __init__(
+        self, system: System, options: Options, files: dict[object, Facts], origin: str = ""
+    ) -> None:
         self.system = system
         self.target = target = system.target
         self.version = target.version
@@ -105,7 +110,9 @@ class Places:
             platform = rules.PLATFORM_BITS.get(target.platform)
             self._bits |= 1 << rules.TLS_BIT | (1 << platform if platform else 0)
         given = "" if options.secure else options.environment.get("LD_LIBRARY_PATH", "")
-        self.environment = self.split(given, {}, "LD_LIBRARY_PATH", "LD_LIBRARY_PATH", ";")
+        # tokens are the program's here: elf/dl-load.c, _dl_init_paths
+        values = self.tokens(origin)
+        self.environment = self.split(given, values, "LD_LIBRARY_PATH", "LD_LIBRARY_PATH", ";")
         self.default = tuple(
             Place(f"{folder.rstrip('/')}/", "default path", "default path")
             for folder in target.default_paths

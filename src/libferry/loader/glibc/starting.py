@@ -9,7 +9,7 @@ import stat
 from weakref import WeakKeyDictionary
 
 from libferry.binary.model import Binary
-from libferry.loader.glibc import requirements, rules, symbols, versions
+from libferry.loader.glibc import requirements, rules, symbols, tokens, versions
 from libferry.loader.glibc.facts import Facts
 from libferry.loader.glibc.mapping import Loaded, Process
 from libferry.loader.glibc.ordering import initialisers
@@ -19,9 +19,10 @@ from libferry.target.system import Found, System
 
 C_LIBRARY = "libc.so.6"
 PRELOAD_FILE = "/etc/ld.so.preload"
+PRELOADED = ("LD_PRELOAD", PRELOAD_FILE)
 
 
-Key = tuple[tuple[tuple[str, str], ...], bool, str]
+Key = tuple[tuple[tuple[str, str], ...], bool, str, str]
 
 # What has been read of a system's files, and found in its folders, by options: many
 # libraries of one system are asked for one after the other.
@@ -29,21 +30,26 @@ _KNOWN: WeakKeyDictionary[System, tuple[dict[object, Facts], dict[Key, Places]]]
 _KNOWN = WeakKeyDictionary()
 
 
-def places_of(system: System, options: Options) -> Places:
-    """The places of a system, kept as long as the system itself."""
+def places_of(system: System, options: Options, program: str) -> Places:
+    """The places of a system for a program, kept as long as the system itself."""
     known = _KNOWN.get(system)
     if known is None:
         known = _KNOWN[system] = ({}, {})
-    key = tuple(sorted(options.environment.items())), options.secure, options.working_directory
+    origin = ""
+    if "$" in options.environment.get("LD_LIBRARY_PATH", ""):
+        found = system.find(program)
+        origin = (found.real if found else program).rpartition("/")[0] or "/"
+    given = tuple(sorted(options.environment.items()))
+    key = given, options.secure, options.working_directory, origin
     places = known[1].get(key)
     if places is None:
-        places = known[1][key] = Places(system, options, known[0])
+        places = known[1][key] = Places(system, options, known[0], origin)
     return places
 
 
 def start(binary: Binary, path: str, system: System, options: Options) -> Resolution:
     """Resolve a program, or a library that is loaded into one."""
-    places = places_of(system, options)
+    places = places_of(system, options, options.host or path)
     process = Process(places)
     found = places.system.find(path) or Found(path, path, ("file", path), binary.path)
     if binary.kind == "executable" and options.host is None:
@@ -52,6 +58,8 @@ def start(binary: Binary, path: str, system: System, options: Options) -> Resolu
     else:
         scope = _host(process, options)
         before = list(process.loaded)
+        if options.host is not None and any(one.how.startswith(PRELOADED) for one in scope):
+            _preloaded(process, options)
         process.dlopened = True
         node = Node(path)
         root = process.load(node, path, None)
@@ -79,6 +87,17 @@ def start(binary: Binary, path: str, system: System, options: Options) -> Resolu
         problems=tuple(process.problems),
         scope=scope,
     )
+
+
+def _preloaded(process: Process, options: Options) -> None:
+    """Whether a host that is a program of itself still starts with what is preloaded."""
+    before = process.loaded
+    for one in before:
+        process.problems += versions.check(one, process)
+    if options.symbols and not process.problems:
+        now = bool(options.environment.get("LD_BIND_NOW"))
+        found = symbols.check(before, before, now)
+        process.problems += (problem for problem in found if problem.when == "load")
 
 
 def _program(process: Process, found: Found) -> tuple[Node, list[Loaded], tuple[Node, ...]]:
@@ -184,7 +203,9 @@ def _preloads(process: Process, program: Loaded) -> list[tuple[Node, Loaded | No
         node = Node(name, how=source)
         kept = len(process.problems)
         count = len(process.loaded)
-        one = process.load(node, name, program)
+        # elf/dl-load.c, _dl_map_new_object: with a slash, tokens are the program's
+        wanted_name = tokens.expand(name, places.tokens(program.origin)) if "/" in name else name
+        one = process.load(node, wanted_name or name, program)
         if one is not None and secure and not _is_set_user_id(one.found):
             del process.loaded[count:]
             one = None

@@ -9,6 +9,7 @@ Without a host, there is a program that has musl and nothing else.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from libferry.binary.model import Binary
@@ -37,7 +38,11 @@ def resolve(binary: Binary, path: str, system: System, options: Options) -> Reso
     host = _host(process, options)
     scope = tuple(dso.node for dso in process.order)
     process.running = True
-    process.problems.clear()
+    if options.host is not None and process.places.preloads:
+        # a program that starts by itself may not with these: __dls3 ends it
+        binding.check(process, process.order[1:], process.order, replace(options, now=True))
+    else:
+        process.problems.clear()
     node, root = process.load(path, host, None)
     if root is None:
         return _resolution(process, node, [], None, scope)

@@ -179,7 +179,8 @@ class Process:
         for dso in self.order[1:]:
             if dso.found is not None and dso.found.identity == found.identity:
                 if by_search and not dso.shortname:
-                    dso.shortname = path.rpartition("/")[2]
+                    # of the path that was first, not of the one that was found now
+                    dso.shortname = dso.name.rpartition("/")[2]
                 self._again(node, dso, "already loaded: the same file")
                 return dso
         node.found = Found(path, found.real, found.identity, found.file, found.given)

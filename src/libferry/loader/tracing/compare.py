@@ -82,7 +82,7 @@ class Comparer:
     ) -> None:
         self.result = Comparison()
         self._system, self._dlopen = system, dlopen
-        self._places = places_of(system, options)
+        self._places = places_of(system, options, program.root.path)
         self._searches = deque(_searches(program))
         self._starts = dict(_initialisers(program))
         self._scope: list[Node] = [node for node in program.order if node.found is not None]

@@ -170,7 +170,7 @@ class _Dlopen:
     def __init__(self, system: System, options: Options, program: Resolution) -> None:
         self._system, self._options = system, options
         self._program = program
-        self._places = places_of(system, options)
+        self._places = places_of(system, options, program.root.path)
 
     def __call__(self, name: str, by: str) -> tuple[Node, Resolution | None]:
         """Where it is looked for, and what follows if it is found."""
