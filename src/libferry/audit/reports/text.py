@@ -26,7 +26,7 @@ def lines(reports: Sequence[Report], *, notes: bool = False) -> Iterator[tuple[s
     for number, report in enumerate(reports):
         if number:
             yield "", ""
-        if len(reports) > 1:
+        if len(reports) > 1 and report.target:
             yield f"{report.target}:", "bold"
         yield from _report(report, notes=notes)
 
@@ -55,6 +55,8 @@ def _report(report: Report, *, notes: bool) -> Iterator[tuple[str, str]]:
     if groups:
         yield "", ""
     yield summary(report), _ANSWERS[report.answer]
+    if not report.files:
+        yield "  hint: no native file is there; packages in a folder are given by name: *.whl", ""
 
 
 def _by_reason(report: Report) -> list[tuple[tuple[str, str], list[str]]]:

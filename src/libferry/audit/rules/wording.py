@@ -123,24 +123,38 @@ def _foreign(subject: Subject, problems: Sequence[Problem]) -> Said | None:
         return None
     if problem.subject in (root.path, root.name):
         binary = subject.binary
-        return Said(
-            f"it is for {binary.cpu} ({binary.bits}-bit, {binary.endian}-endian), and the target "
-            f"is {target.cpu} ({target.bits}-bit, {target.endian}-endian)"
-        )
+        is_for, there = [binary.cpu], [target.cpu]
+        if binary.bits != target.bits:
+            is_for.append(f"{binary.bits}-bit")
+            there.append(f"{target.bits}-bit")
+        if binary.endian != target.endian:
+            is_for.append(f"{binary.endian}-endian")
+            there.append(f"{target.endian}-endian")
+        return Said(f"it is for {', '.join(is_for)}, and the target is {', '.join(there)}")
     node = next((n for n in root.walk() if n.name == problem.subject and n.tried), None)
     seen = [step for step in node.tried if step.outcome in ("skipped", "fatal")] if node else []
     if not seen:
         return None
     what = "another CPU" if problem.id == "wrong-machine" else "another kind of process"
     places = ", ".join(step.path for step in seen[:SHOWN])
+    assert node is not None
     tried = [
         {"path": step.path, "source": step.source, "reason": step.reason} for step in node.tried
-    ] if node else []  # fmt: skip
+    ]
     return Said(
         f"{_whose(subject, problem)}needs {problem.subject}, and what is there is for {what}: "
         f"{places}",
         evidence={"tried": tried},
     )
+
+
+# Whose versions they are -> what to do, where it is not what to do about glibc
+_CXX = (
+    "build it with an older g++ (manylinux' images have one that needs little), or link it with "
+    "-static-libstdc++ -static-libgcc"
+)
+_OLDER = {"GLIBCXX": _CXX, "CXXABI": _CXX, "GCC": "build it with an older gcc, or link it with "
+          "-static-libgcc"}  # fmt: skip
 
 
 def _version(subject: Subject, problems: Sequence[Problem]) -> Said | None:
@@ -154,13 +168,18 @@ def _version(subject: Subject, problems: Sequence[Problem]) -> Said | None:
     if not family or node is None or node.binary is None:
         return None
     has, source = _newest_given(subject, node, problem.subject, family)
+    target = subject.target
+    if has and family == "GLIBC" and target is not None and target.loader == "glibc":
+        # libm's newest version may be older than the C library that it is a part of
+        has = f"GLIBC_{'.'.join(map(str, target.version[:2]))}"
     names = symbols_of(node.binary, problem.subject)
     because = f" (symbol {names[0]}{', …' if len(names) > 1 else ''})" if names else ""
     there = f", and there it is {has} at most" if has else ""
     doubt = f"; {source}" if UNCHECKED in source else ""
     return Said(
         f"{_whose(subject, problem)}needs {problem.subject}{there}{because}{doubt}",
-        evidence={
+        _OLDER.get(family, ""),
+        {
             "versions": [one.subject for _, one in needs],
             "symbols": list(names),
             "newest_there": has,
@@ -221,6 +240,7 @@ def _who_has(names: Sequence[str], subject: Subject) -> str:
 _WORDS: dict[str, Callable[[Subject, Sequence[Problem]], Said | None]] = {
     "missing-library": _library,
     "wrong-class": _foreign,
+    "wrong-endianness": _foreign,
     "wrong-machine": _foreign,
     "missing-version": _version,
     "missing-symbol": _symbols,
