@@ -87,3 +87,10 @@ def test_an_archive_that_is_damaged_is_not_known_to_be_good(tmp_path: Path) -> N
 @pytest.mark.parametrize("words", [("--format", "xml"), ("--json", "--jobs", "0")])
 def test_a_mistake_in_the_command_line(folder: Path, words: tuple[str, ...]) -> None:
     check(folder, *words, code=2, where=folder.parent)
+
+
+def test_a_folder_with_nothing_to_check_says_so_and_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing native")
+    first, hint = ferry("check", str(tmp_path)).out.splitlines()
+    assert first == "0 files; nothing found"
+    assert hint.endswith("packages in a folder are given by name: *.whl")

@@ -212,7 +212,7 @@ def _reports(
 
 def _write(form: str, reports: list[Report], *, notes: bool, tree: bool) -> None:
     if form == "text":
-        if len(reports) == 1 and len(reports[0].files) <= SHOWN_WHOLE:
+        if len(reports) == 1 and 0 < len(reports[0].files) <= SHOWN_WHOLE:
             from libferry.audit.text import lines
 
             written = lines(reports[0], notes=notes, tree=tree)
