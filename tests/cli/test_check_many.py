@@ -90,7 +90,9 @@ def test_a_mistake_in_the_command_line(folder: Path, words: tuple[str, ...]) -> 
 
 
 def test_a_folder_with_nothing_to_check_says_so_and_what_to_give(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing native")
-    first, hint = ferry("check", str(tmp_path)).out.splitlines()
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("nothing native")
+    first, hint = check(folder, where=tmp_path).splitlines()
     assert first == "0 files; nothing found"
     assert hint.endswith("packages in a folder are given by name: *.whl")
