@@ -141,3 +141,15 @@ def test_no_library_has_a_version_from_before_its_cpu(
     names = glibc_given(NEWEST, interpreter)["libc.so.6"]
     numbers = [name[6:] for name in names if re.fullmatch(r"GLIBC_[\d.]+", name)]
     assert min(tuple(map(int, number.split("."))) for number in numbers) == first
+
+
+@ZIG
+def test_old_world_loongarch_has_the_libpthread_of_mips(
+    listed: dict[tuple[str, str], set[Version]],
+) -> None:
+    """Made of MIPS's, it begins with 2.0, while all else there begins with 2.27."""
+    words = table("glibc")["nodes"]["loongarch64-old-world"]["libpthread.so.0"].split()
+    mips = listed["mips64el-linux-gnuabi64", "pthread"]
+    assert {word for word in words if word[0].isdigit()} == {
+        ".".join(map(str, version)) for version in mips if version[:2] <= (2, 28)
+    }

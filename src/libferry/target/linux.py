@@ -124,6 +124,8 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
     extra = frozenset(facts.get("extra", {}).get(release.arch, ()))
     texts = {**family.get("sources", {}), **facts.get("sources", {})}
     sources = {about: " ".join(text.split()) for about, text in texts.items()}
+    if cpu.abi == "old-world":
+        sources["glibc"] += f"; {UNCHECKED}: the versions of each library (see glibc.toml)"
     page_size, isa = facts.get("page_size", {}).get(release.arch, 4096), _isa(facts, release.arch)
     for option in options:
         page_size = PAGE_SIZES.get(option, page_size)
