@@ -170,6 +170,7 @@ def test_the_worlds_of_loongarch_have_loaders_and_versions_of_their_own() -> Non
 def test_options_behind_the_name_change_the_machine() -> None:
     assert system_for("rocky-8-arm64").target.page_size == 65536
     assert system_for("rocky-8-arm64+4k").target.page_size == 4096
+    assert system_for("openeuler-24.03-loong64").target.page_size == 16384
     assert "x86-64-v3" in system_for("debian-12-amd64+x86-64-v3").target.isa
     assert system_for("debian-12-amd64+zhaoxin").target.isa == {"x86-64", "x86-64-v2"}
 

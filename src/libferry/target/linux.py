@@ -126,7 +126,9 @@ def target(name: str, options: tuple[str, ...] = ()) -> Target:
     sources = {about: " ".join(text.split()) for about, text in texts.items()}
     if cpu.abi == "old-world":
         sources["glibc"] += f"; {UNCHECKED}: the versions of each library (see glibc.toml)"
-    page_size, isa = facts.get("page_size", {}).get(release.arch, 4096), _isa(facts, release.arch)
+    # Linux, arch/loongarch/Kconfig, "Page Table Layout": 16KB_3LEVEL unless chosen otherwise
+    usual = 16384 if cpu.cpu == "loongarch64" else 4096
+    page_size, isa = facts.get("page_size", {}).get(release.arch, usual), _isa(facts, release.arch)
     for option in options:
         page_size = PAGE_SIZES.get(option, page_size)
         isa = _up_to(_LEVELS_AND_MAKERS[option]) if option in _LEVELS_AND_MAKERS else isa
