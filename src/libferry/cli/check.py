@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -205,6 +206,8 @@ def _reports(
 
     if jobs is not None and not (jobs.isdecimal() and int(jobs)):
         raise UsageError("libferry check", f"{jobs} is no number of processes", hint="--jobs 2")
+    # to be ended is to be interrupted: archives are unpacked, and there are other processes
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with shown("auditing") as progress:
         run = Run(int(jobs) if jobs else None, keep, progress)
         return check_inputs(files, questions, run)

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from libferry.audit.asking import Question, report_of
@@ -165,17 +165,24 @@ def _answers(
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
     # what is in a process that was forked is there at once; there are no threads yet
     context = get_context("fork")
+    others = set(active_children())
     with ProcessPoolExecutor(jobs, context, _start, (question, tree, keep)) as pool:
-        waiting = {pool.submit(_ask, chunk): chunk for chunk in chunks}
-        for done in as_completed(waiting):
-            try:
+        try:
+            waiting = {pool.submit(_ask, chunk): chunk for chunk in chunks}
+            for done in as_completed(waiting):
                 yield done.result()
-            except BrokenProcessPool as error:
-                raise AuditStopped(
-                    f"check {tree.shown}",
-                    "a process that audits ended, perhaps for want of memory",
-                    hint="with fewer of them, less memory is needed: --jobs 1",
-                ) from error
+        except BrokenProcessPool as error:
+            raise AuditStopped(
+                f"check {tree.shown}",
+                "a process that audits ended, perhaps for want of memory",
+                hint="with fewer of them, less memory is needed: --jobs 1",
+            ) from error
+        except BaseException:
+            # the pool itself would first see all of the work done
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(active_children()) - others:
+                process.terminate()
+            raise
 
 
 _audit_here: Audit
@@ -184,6 +191,7 @@ _audit_here: Audit
 def _start(question: Question, tree: Tree, keep: bool) -> None:
     global _audit_here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # in this way
     _audit_here = Audit(question, tree, keep=keep)
 
 
