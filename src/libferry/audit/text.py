@@ -81,7 +81,7 @@ def _tree(resolution: Resolution) -> Iterator[Line]:
     """What is loaded, and below what is not found, each place in its order."""
     from libferry.loader.text import tree
 
-    for line in tree(resolution).splitlines():
+    for line in tree(resolution).split("\n"):
         yield f"  {line}", ""
 
 

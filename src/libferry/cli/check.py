@@ -224,7 +224,8 @@ def _write(form: str, reports: list[Report], *, notes: bool, tree: bool) -> None
 
             written = text.lines(reports, notes=notes)
         for line, style in written:
-            output.line(line, style)
+            # a library's name may have line ends, and what follows would be ours
+            output.line(line.replace("\n", "\\n"), style)
     elif form == "json":
         from libferry.audit.reports import data
 

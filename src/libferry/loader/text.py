@@ -32,13 +32,13 @@ def tree(resolution: Resolution, again: bool = False) -> str:
         resolution: what to show.
         again: whether to show a library once more below each that needs it, too.
     """
-    return "\n".join(_lines(resolution.root, "", "", again))
+    return "\n".join(map(_one_line, _lines(resolution.root, "", "", again)))
 
 
 def trail(node: Node) -> str:
     """Where a library was looked for, in order, and why each place was passed over."""
     width = max((len(step.path) for step in node.tried), default=0)
-    return "\n".join(f"{step.path:<{width}}  {_why(step)}" for step in node.tried)
+    return "\n".join(_one_line(f"{step.path:<{width}}  {_why(step)}") for step in node.tried)
 
 
 def _lines(root: Node, first: str, rest: str, again: bool) -> Iterator[str]:
@@ -48,7 +48,7 @@ def _lines(root: Node, first: str, rest: str, again: bool) -> Iterator[str]:
         node, first, rest = waiting.pop()
         yield first + line(node)
         if node.state in ("missing", "unknown", "refused") and node.tried:
-            for text in trail(node).splitlines():
+            for text in trail(node).split("\n"):
                 yield f"{rest}    {text}"
         shown = [need for need in node.needs if again or need.state != "again"]
         for need in reversed(shown):
@@ -64,6 +64,11 @@ def line(node: Node) -> str:
         return f"{node.name}{where} [{node.how}]"
     where = f" => {node.path}:" if node.found and node.path != node.name else " =>"
     return f"{node.name}{where} {_STATES[node.state]}"
+
+
+def _one_line(text: str) -> str:
+    """A name may have line ends; what follows must not pass for a line of ours."""
+    return text.replace("\n", "\\n")
 
 
 def _why(step: Step) -> str:
