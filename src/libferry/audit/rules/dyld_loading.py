@@ -99,7 +99,8 @@ DYLD = (
         fix="codesign --force --sign - FILE; elsewhere: rcodesign sign FILE",
         good="install_name_tool -id @rpath/liba.dylib liba.dylib && codesign -f -s - liba.dylib",
         bad="zig cc -target aarch64-macos -shared -o liba.dylib a.c && strip liba.dylib",
-        source="macOS 11.0.1 release notes, 'Code Signing'; xnu, bsd/kern/ubc_subr.c",
+        source="macOS 11.0.1 release notes, 'Code Signing'; xnu, bsd/kern/ubc_subr.c (both not "
+        "checked)",
     ),
     Rule(
         id="incompatible-version",
@@ -140,6 +141,6 @@ DYLD = (
         fix="sign the library with the program's team, or give the program that entitlement",
         good="codesign -s 'Developer ID Application: Same Team' liba.dylib",
         bad="codesign -s - liba.dylib    # for a program with the hardened runtime",
-        source="Apple, 'Hardened Runtime': Disable Library Validation Entitlement",
+        source="Apple, 'Hardened Runtime': Disable Library Validation Entitlement (not checked)",
     ),
 )

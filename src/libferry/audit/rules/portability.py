@@ -290,7 +290,7 @@ CHECKS = (
                 fix="run it in a process of its own with glibc, or as a program that is talked to",
                 good="GOOS=linux go build -buildmode=c-shared    # for a glibc target",
                 bad="GOOS=linux go build -buildmode=c-shared    # for Alpine",
-                source="golang.org/issue/13492; Go, runtime/rt0_linux_amd64.s",
+                source="golang.org/issue/13492 (arguments), golang.org/issue/54805 (initial-exec)",
             ),
         ),
         ELF,
