@@ -76,7 +76,9 @@ class Symbols:
             self.names = {}
             for (one, given), default in self.given.items():
                 self.names.setdefault(one, []).append((given, default))
-        there = self.names.get(name, ())
+        there = self.names.get(name)
+        if there is None:
+            return False
         if version is not None:
             return any(given is None and default for given, default in there)
         return (
