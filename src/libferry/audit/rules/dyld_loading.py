@@ -65,7 +65,7 @@ DYLD = (
             "program (6.1 is Windows 7) is compared at its start."
         ),
         fix="build it with -mmacosx-version-min=11.0 (MACOSX_DEPLOYMENT_TARGET), or "
-        "/SUBSYSTEM:WINDOWS,6.01",
+        "for Windows /SUBSYSTEM:WINDOWS,6.01",
         good="clang -mmacosx-version-min=11.0 -dynamiclib -o liba.dylib a.c",
         bad="clang -mmacosx-version-min=15.0 -dynamiclib -o liba.dylib a.c    # for macOS 11",
         source="mach-o/loader.h, LC_BUILD_VERSION, LC_VERSION_MIN_MACOSX; PE format, "

@@ -104,7 +104,7 @@ ELF = (
             "each other."
         ),
         fix="build it on the oldest system it shall run on, or against its symbols: "
-        "zig cc -target x86_64-linux-gnu.2.17",
+        "zig cc -target CPU-linux-gnu.2.17",
         good="zig cc -target x86_64-linux-gnu.2.17 -shared -o liba.so a.c",
         bad="cc -shared -o liba.so a.c    # with glibc 2.36, for a target with 2.28",
         source="glibc elf/dl-version.c, match_symbol: version `%s' not found",

@@ -206,7 +206,7 @@ CHECKS = (
                 "with. Often one symbol decides: `__libc_start_main` and `pthread_create` (2.34), "
                 "`__isoc23_strtol` (2.38), `memcpy` (2.14).",
                 fix="build it on the oldest system it shall run on, or with zig cc -target "
-                "x86_64-linux-gnu.2.17",
+                "CPU-linux-gnu.2.17",
                 good="zig cc -target x86_64-linux-gnu.2.17 -shared -o liba.so a.c",
                 bad="cc -shared -fPIC -o liba.so a.c    # on a new system",
                 source="glibc, 'Symbol versioning'; PEP 600",
