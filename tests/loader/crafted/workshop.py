@@ -57,6 +57,9 @@ class Outcome:
     resolution: Resolution | None = None
 
 
+NO_VERSIONS = "no version information available"  # glibc elf/dl-version.c, match_symbol
+
+
 class Workshop:
     """A folder in which things are made, and judged by one loader."""
 
@@ -137,7 +140,8 @@ class Workshop:
         )
         lines = answer.stdout.splitlines()
         errors = [line.removeprefix("error ") for line in lines if line.startswith("error ")]
-        told = answer.stderr.strip().splitlines()
+        # a warning may come after the error
+        told = [line for line in answer.stderr.strip().splitlines() if NO_VERSIONS not in line]
         if answer.returncode:
             return (), (errors or told or [f"ended with {answer.returncode}"])[-1]
         places = (line.removeprefix("loaded ") for line in lines if line.startswith("loaded "))
