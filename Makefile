@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
 
-.PHONY: tour test check bench soak reliability setup system native sanitized msl-loadlib wheels clean
+.PHONY: tour test check bench soak reliability setup system native sanitized msl-loadlib wheels popular clean
 
 tour: setup
 	$(BIN)/libferry tour
@@ -31,12 +31,13 @@ bench: setup
 	$(BIN)/python -m pip install -q --group bench
 	$(BIN)/python -m bench --write
 
-soak: setup sanitized
+soak: setup sanitized wheels popular
 	$(BIN)/python -m bench.soak
 	FERRY_CASES=1000000 FERRY_FUZZ_SECONDS=300 $(BIN)/python -m pytest tests/fuzz
 	FERRY_CASES=1000000 FERRY_FUZZ_SECONDS=300 tests/with-sanitizers $(BIN)/python -k attack
 	FERRY_CASES=20000 $(BIN)/python -m pytest tests/differential
 	FERRY_CASES=2000 $(BIN)/python -m pytest tests/loader/random
+	$(BIN)/python -m pytest tests/audit/test_wheels_agree.py tests/loader/dyld/test_delocate_agrees.py
 	FERRY_CASES=1 FERRY_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/binary/test_fuzzed.py \
 		tests/binary/test_elf_facts_agree.py
 
@@ -82,8 +83,10 @@ build/msl-loadlib/%: $(VENV)/installed
 # what others built for other systems, to read and to resolve (tests/wheels.py)
 wheels: build/wheels/macos-arm64 build/wheels/macos-x86_64
 wheels: build/wheels/windows-x64 build/wheels/windows-x86 build/wheels/windows-arm64
-
 wheels: build/wheels/linux-x64
+
+popular: build/wheels/popular-linux-x64 build/wheels/popular-windows-x64
+popular: build/wheels/popular-macos-arm64
 
 # pip takes no other platform than those that are named, not even an older one
 build/wheels/linux-x64: PLATFORM := manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64
@@ -99,6 +102,10 @@ build/wheels/windows-x86: PLATFORM := win32
 build/wheels/windows-x86: PACKAGES := pywin32==312 cffi==2.1.1
 build/wheels/windows-arm64: PLATFORM := win_arm64
 build/wheels/windows-arm64: PACKAGES := cffi==2.1.1 msgpack==1.2.4 numpy==2.5.5
+build/wheels/popular-linux-x64: PLATFORM := manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64
+build/wheels/popular-windows-x64: PLATFORM := win_amd64
+build/wheels/popular-macos-arm64: PLATFORM := macosx_14_0_arm64
+build/wheels/popular-%: PACKAGES := --requirement tests/popular-wheels.txt
 build/wheels/%: $(VENV)/installed
 	rm -rf $@ $@.part
 	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --platform $(PLATFORM) \

@@ -1,6 +1,7 @@
 """Wheels for other systems: libraries that many people run and nobody here built.
 
-``make wheels`` downloads them into ``build/wheels``, a folder for each platform.
+``make wheels`` downloads them into ``build/wheels``, a folder for each platform. For ``make
+soak`` there are 147 more (``popular-wheels.txt``), whose folders begin with ``popular-``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def needs_wheels(platform: str) -> pytest.MarkDecorator:
 
 
 def wheels_of(platform: str) -> list[Path]:
-    return sorted((WHEELS / platform).glob("*.whl"))
+    return sorted((WHEELS / platform).glob("*.whl")) + sorted(
+        (WHEELS / f"popular-{platform}").glob("*.whl")
+    )
 
 
 def unpack(wheel: Path, place: Path) -> Path:
